@@ -1,0 +1,61 @@
+# Targets a person uses; `make help` lists them.
+
+GO      ?= go
+PREFIX  ?= /usr/local
+DESTDIR ?=
+FUZZTIME ?= 10s
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+
+# Debian packages: the programs that tests compare with, and the C compiler
+# that the race detector needs.
+TEST_DEPS := iproute2 lsof net-tools procps util-linux gcc libc6-dev
+
+.DEFAULT_GOAL := build
+.PHONY: help build demo test test-deps race lint fuzz bench install clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/sockql
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/ ./cmd/...
+
+demo: build ## build, and ask three questions of this host
+	@.ci/demo bin/sockql
+
+test: ## run the tests; says at the end what was left out, and why
+	CGO_ENABLED=0 $(GO) tool gotestsum --format pkgname-and-test-fails -- ./...
+
+test-deps: ## install the Debian packages without which some tests are left out (as root)
+	apt-get update
+	DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends $(TEST_DEPS)
+
+race: ## run the tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 $(GO) tool gotestsum --format pkgname-and-test-fails -- -race ./...
+
+lint: ## gofmt, go vet on both architectures, staticcheck, the import rules
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); \
+	if [ -n "$$unformatted" ]; then echo "gofmt would change:"; echo "$$unformatted"; exit 1; fi
+	CGO_ENABLED=0 GOARCH=amd64 $(GO) vet ./...
+	CGO_ENABLED=0 GOARCH=arm64 $(GO) vet ./...
+	CGO_ENABLED=0 $(GO) tool staticcheck ./...
+	CGO_ENABLED=0 $(GO) test -count=1 -run '^TestLayout' .
+
+fuzz: ## run each fuzz target for FUZZTIME (10s)
+	@set -e; for package in $$($(GO) list ./...); do \
+		for target in $$($(GO) test -list '^Fuzz' $$package | grep '^Fuzz' || true); do \
+			echo "$$package $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$package; \
+		done; \
+	done
+
+bench: ## run the benchmarks
+	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem ./...
+
+install: build ## install into PREFIX (/usr/local)
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 bin/sockql $(DESTDIR)$(PREFIX)/bin/sockql
+
+clean: ## remove what the other targets made
+	rm -rf bin
