@@ -54,35 +54,37 @@ type Fields uint64
 // The fields of a Socket that a source may know or not, or a query may want or
 // not.
 const (
-	FieldCookie    Fields = 1 << iota // Cookie
-	FieldFamily                       // Family
-	FieldType                         // Type
-	FieldProtocol                     // Protocol
-	FieldState                        // State
-	FieldAddresses                    // Local, Remote and their ports
-	FieldPath                         // Path
-	FieldPathExact                    // Path holds the exact bytes; PathAbstract is known
-	FieldQueues                       // RxQueue, TxQueue
-	FieldBacklog                      // Backlog, BacklogLimit of a listener
-	FieldTimer                        // Timer, TimerExpires, Retransmits
-	FieldProbes                       // Probes
-	FieldUID                          // UID
-	FieldRefcount                     // Refcount
-	FieldRTO                          // RTO
-	FieldATO                          // ATO
-	FieldQuickACK                     // QuickACK, PingPong
-	FieldCWnd                         // CongestionWindow
-	FieldSSThresh                     // SlowStartThreshold
-	FieldFastOpen                     // FastOpenLimit of a listener
-	FieldDrops                        // Drops
-	FieldInterface                    // Interface
-	FieldMark                         // Mark
-	FieldShutdown                     // Shutdown
-	FieldV6Only                       // V6Only
-	FieldCgroup                       // CgroupID
-	FieldNetns                        // Netns
-	FieldPeer                         // PeerInode of a UNIX socket
-	AllFields      = FieldPeer<<1 - 1
+	FieldCookie       Fields = 1 << iota // Cookie
+	FieldFamily                          // Family
+	FieldType                            // Type
+	FieldProtocol                        // Protocol
+	FieldState                           // State
+	FieldAddresses                       // Local, Remote and their ports
+	FieldPath                            // Path
+	FieldPathExact                       // Path holds the exact bytes; PathAbstract is known
+	FieldQueues                          // RxQueue, TxQueue
+	FieldBacklog                         // Backlog of a listener
+	FieldTimer                           // Timer, TimerExpires, Retransmits
+	FieldProbes                          // Probes
+	FieldUID                             // UID
+	FieldRefcount                        // Refcount
+	FieldRTO                             // RTO
+	FieldATO                             // ATO
+	FieldQuickACK                        // QuickACK, PingPong
+	FieldCWnd                            // CongestionWindow
+	FieldSSThresh                        // SlowStartThreshold
+	FieldFastOpen                        // FastOpenLimit of a listener
+	FieldDrops                           // Drops
+	FieldInterface                       // Interface
+	FieldMark                            // Mark
+	FieldShutdown                        // Shutdown
+	FieldV6Only                          // V6Only
+	FieldCgroup                          // CgroupID
+	FieldNetns                           // Netns
+	FieldPeer                            // PeerInode of a UNIX socket
+	FieldBacklogLimit                    // BacklogLimit of a listener; /proc does not tell it
+	FieldNetlinkPort                     // NetlinkPort, NetlinkGroups
+	AllFields         = FieldNetlinkPort<<1 - 1
 )
 
 // A Socket is one socket as a source saw it, with one of its holders.
@@ -141,6 +143,8 @@ type Socket struct {
 	V6Only             bool
 	CgroupID           uint64 // inode of the cgroup v2 directory
 	PeerInode          uint64 // of a UNIX socket's peer
+	NetlinkPort        uint32 // port id (nl_pid) of a netlink socket; 0 is the kernel's own
+	NetlinkGroups      uint32 // first 32 multicast groups of a netlink socket, group 1 in bit 0
 
 	Holder
 }
