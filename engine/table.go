@@ -1,0 +1,263 @@
+package engine
+
+import (
+	"encoding/binary"
+	"fmt"
+	"hash/maphash"
+	"iter"
+	"math"
+	"strings"
+
+	"sockql/engine/internal/plan"
+	"sockql/engine/internal/sqlite"
+	"sockql/tables"
+)
+
+// A module offers a table under one of its names to SQLite.
+type module struct {
+	conn   *Conn
+	table  tables.Table
+	schema *tables.Schema
+	name   string
+}
+
+func (m *module) Name() string { return m.name }
+
+// Declare leaves out the PRIMARY KEY … WITHOUT ROWID that osquery declares for
+// indexed columns: SQLite would take such a key for unique, and drop rows.
+func (m *module) Declare() string {
+	var b strings.Builder
+	b.WriteString("CREATE TABLE x(")
+	for i, c := range m.schema.Columns {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		fmt.Fprintf(&b, "`%s` %s", c.Name, c.Type)
+		if c.Flags.Has(tables.Hidden) {
+			b.WriteString(" HIDDEN")
+		}
+		if c.Collate != "" {
+			fmt.Fprintf(&b, " COLLATE `%s`", c.Collate)
+		}
+	}
+	b.WriteString(")")
+	return b.String()
+}
+
+func (m *module) Plan(offer *plan.Offer) (plan.Choice, error) {
+	choice := plan.Choose(m.schema, *offer)
+	if choice.Unusable {
+		m.conn.missing = &tables.RequiredError{Table: m.schema.Name, Column: choice.Missing}
+	}
+	return choice, nil
+}
+
+func (m *module) Open() sqlite.Cursor { return &cursor{module: m} }
+
+// scanKey tells apart what a statement counts separately.
+type scanKey struct {
+	table, plan string
+}
+
+// A cursor runs scans of a table on demand: the table's goroutine runs only
+// while SQLite waits for its next row.
+type cursor struct {
+	module *module
+	text   string // the encoded form of plan
+	plan   plan.Plan
+	stats  *ScanStats
+
+	next func() (tables.Row, bool)
+	stop func()
+	row  tables.Row // nil at the end
+	err  error      // of the scan, once it has ended
+	ids  rowIDs
+}
+
+func (c *cursor) Filter(text string, args *sqlite.Args) error {
+	c.Close()
+	session := c.module.conn.session
+	if c.stats == nil || text != c.text {
+		p, err := plan.Parse(text)
+		if err != nil {
+			return err
+		}
+		c.text, c.plan = strings.Clone(text), p
+		c.stats = c.module.conn.running.scanStats(c.module, c.text, p)
+	}
+	request, err := c.request(args)
+	if err != nil {
+		return err
+	}
+	c.stats.Scans++
+	c.ids.restart()
+	query := tables.NewQuery(session.inner, c.module.schema, request)
+	c.err = nil
+	c.next, c.stop = iter.Pull(func(yield func(tables.Row) bool) {
+		c.err = tables.Run(session.ctx, c.module.table, query, yield)
+	})
+	return c.Next()
+}
+
+// request puts the arguments of a scan in the terms of its plan.
+func (c *cursor) request(args *sqlite.Args) (tables.Request, error) {
+	r := tables.Request{Used: c.plan.Used, Distinct: c.plan.Distinct}
+	if args.Len() != len(c.plan.Args) {
+		return r, fmt.Errorf("table %s: %d arguments for plan %q", c.module.name, args.Len(), c.text)
+	}
+	if args.Len() == 0 {
+		return r, nil
+	}
+	r.Constraints = make([]tables.Constraint, 0, args.Len())
+	values := make([]tables.Value, 0, args.Len())
+	offset := int64(0)
+	for i, a := range c.plan.Args {
+		var v tables.Value
+		start := len(values)
+		if a.List {
+			var err error
+			if values, err = args.AppendList(values, i); err != nil {
+				return r, fmt.Errorf("table %s: %w", c.module.name, err)
+			}
+		} else {
+			v = args.Value(i)
+			values = append(values, v)
+		}
+		switch a.Op {
+		case plan.OpLimit:
+			r.Limit, r.HasLimit = v.Int64(), v.Kind() == tables.KindInt && v.Int64() >= 0
+		case plan.OpOffset:
+			offset = max(v.Int64(), 0)
+		default:
+			r.Constraints = append(r.Constraints, tables.Constraint{
+				Column: a.Column, Op: a.Op, Values: values[start:len(values):len(values)],
+			})
+		}
+	}
+	if r.HasLimit {
+		if r.Limit > math.MaxInt64-offset {
+			r.Limit, r.HasLimit = 0, false
+		} else {
+			r.Limit += offset
+		}
+	}
+	return r, nil
+}
+
+func (c *cursor) Next() error {
+	row, ok := c.next()
+	if !ok {
+		c.row = nil
+		return c.err
+	}
+	c.row = row
+	c.stats.Rows++
+	return nil
+}
+
+func (c *cursor) EOF() bool { return c.row == nil }
+
+func (c *cursor) Column(i int) tables.Value {
+	if c.row == nil {
+		return tables.Null()
+	}
+	return c.row.Column(i)
+}
+
+func (c *cursor) RowID() int64 { return c.ids.of(c) }
+
+func (c *cursor) Close() {
+	if c.stop != nil {
+		c.stop()
+		c.next, c.stop, c.row = nil, nil, nil
+	}
+}
+
+// rowIDs numbers the rows of a scan so that the same row has the same number
+// in the next scan of the statement: SQLite recognises by it the rows that
+// several branches of an OR, or both passes of a RIGHT JOIN, return. A table
+// has no key, but rows that are equal in the columns that the statement reads
+// meet the same terms. So the number is a hash of those cells and of how many
+// equal rows came before.
+type rowIDs struct {
+	seed  maphash.Seed
+	seen  map[uint64]uint64
+	known bool
+	row   int64 // the scan's row count when id was computed
+	id    int64
+	buf   []byte
+}
+
+func (r *rowIDs) restart() {
+	clear(r.seen)
+	r.known = false
+}
+
+func (r *rowIDs) of(c *cursor) int64 {
+	if r.known && r.row == c.stats.Rows {
+		return r.id
+	}
+	if r.seen == nil {
+		r.seen, r.seed = map[uint64]uint64{}, c.module.conn.seed
+	}
+	r.buf = r.buf[:0]
+	for i := range c.module.schema.Columns {
+		if c.plan.Used&(1<<min(i, 63)) != 0 {
+			r.buf = appendCell(r.buf, c.Column(i))
+		}
+	}
+	h := maphash.Bytes(r.seed, r.buf)
+	n := r.seen[h]
+	r.seen[h] = n + 1
+	if n > 0 {
+		h = maphash.Comparable(r.seed, [2]uint64{h, n})
+	}
+	r.known, r.row, r.id = true, c.stats.Rows, int64(h)
+	return r.id
+}
+
+// appendCell appends a form of a cell that no other cell has, whatever follows.
+func appendCell(dst []byte, v tables.Value) []byte {
+	start := len(dst)
+	dst = append(dst, byte(v.Kind()), 0, 0, 0, 0, 0, 0, 0, 0)
+	if v.Kind() == tables.KindFloat {
+		return putUint(dst, start+1, math.Float64bits(v.Float64()))
+	}
+	dst = v.Append(dst)
+	return putUint(dst, start+1, uint64(len(dst)-start))
+}
+
+func putUint(b []byte, at int, n uint64) []byte {
+	binary.LittleEndian.PutUint64(b[at:], n)
+	return b
+}
+
+// scanStats returns what counts the scans of a table by one plan.
+func (st *Stmt) scanStats(m *module, text string, p plan.Plan) *ScanStats {
+	key := scanKey{table: m.name, plan: text}
+	if stats := st.scans[key]; stats != nil {
+		return stats
+	}
+	stats := &ScanStats{Table: m.name}
+	for _, a := range p.Args {
+		stats.Terms = append(stats.Terms, describe(m.schema, a))
+	}
+	if st.scans == nil {
+		st.scans = map[scanKey]*ScanStats{}
+	}
+	st.scans[key] = stats
+	st.session.scans = append(st.session.scans, stats)
+	return stats
+}
+
+func describe(schema *tables.Schema, a plan.Arg) string {
+	switch {
+	case a.Op == plan.OpLimit:
+		return "LIMIT ?"
+	case a.Op == plan.OpOffset:
+		return "OFFSET ?"
+	case a.List:
+		return schema.Columns[a.Column].Name + " IN (…)"
+	}
+	return schema.Columns[a.Column].Name + " " + a.Op.String() + " ?"
+}
