@@ -1,0 +1,165 @@
+package netns
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Mount is a network namespace that a bind mount keeps alive and names. This
+// is how ip-netns(8) names namespaces in /run/netns, and where Docker
+// (/run/docker/netns), Podman, containerd and CRI-O (/run/netns) keep those of
+// containers.
+type Mount struct {
+	// Inode is the namespace's inode in nsfs.
+	Inode uint64
+	// Path is the mount point as the process PID sees it, below its root.
+	Path string
+	// PID is a process whose mount namespace has the mount.
+	PID int32
+}
+
+// Name returns the last element of the path: what ip-netns(8) calls the
+// namespace, or the runtime's identifier.
+func (m Mount) Name() string { return filepath.Base(m.Path) }
+
+// Open opens the namespace by way of the process's root directory, which needs
+// leave to ptrace the process. proc is the procfs that [Find] was given. It
+// fails with an error that is [fs.ErrNotExist] if the mount is no more, or
+// lies below another one.
+func (m Mount) Open(proc string) (*Handle, error) {
+	path := filepath.Join(proc, strconv.Itoa(int(m.PID)), "root", m.Path)
+	h, err := Open(path)
+	if err != nil {
+		return nil, err
+	}
+	if h.inode != m.Inode {
+		h.Close()
+		return nil, fmt.Errorf("netns: open %q: namespace %d is not there any more: %w", path, m.Inode, fs.ErrNotExist)
+	}
+	return h, nil
+}
+
+// Find returns the network namespaces that are bind mounted in the mount
+// namespaces of the given processes, each path once, ordered by inode and
+// path. proc is where the procfs that shows the processes is mounted: a
+// container that sees its host's there finds the host's. The mount table of
+// each mount namespace is read once. Processes that have ended are passed
+// over; other failures are one warning.
+func Find(proc string, pids []int32, warn func(error)) []Mount {
+	var found []Mount
+	var failed error
+	failures := 0
+	seen := map[string]bool{}
+	for _, pid := range pids {
+		dir := filepath.Join(proc, strconv.Itoa(int(pid)))
+		table, err := mountTable(dir, seen)
+		if err != nil {
+			if !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EINVAL) {
+				failed = err
+				failures++
+			}
+			continue
+		}
+		found = parseMounts(table, pid, found)
+	}
+	if failed != nil && warn != nil {
+		warn(fmt.Errorf("netns: find mounted namespaces: %d mount tables could not be read: %w", failures, failed))
+	}
+	slices.SortStableFunc(found, func(a, b Mount) int {
+		if a.Inode != b.Inode {
+			if a.Inode < b.Inode {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.Path, b.Path)
+	})
+	return slices.CompactFunc(found, func(a, b Mount) bool { return a.Inode == b.Inode && a.Path == b.Path })
+}
+
+// mountTable returns the content of a process's mountinfo, or nothing if that
+// of its mount namespace was read already. A process whose namespace may not
+// be asked for is told apart by the first line: its mount ID is unique.
+func mountTable(dir string, seen map[string]bool) ([]byte, error) {
+	key, linkErr := os.Readlink(filepath.Join(dir, "ns/mnt"))
+	if linkErr == nil && seen[key] {
+		return nil, nil
+	}
+	f, err := os.Open(filepath.Join(dir, "mountinfo"))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var table bytes.Buffer
+	if linkErr != nil {
+		// The kernel writes whole lines, a page at a time.
+		first := make([]byte, os.Getpagesize())
+		n, err := f.Read(first)
+		if err != nil {
+			return nil, err
+		}
+		line, _, _ := bytes.Cut(first[:n], []byte{'\n'})
+		if key = string(line); seen[key] {
+			return nil, nil
+		}
+		table.Write(first[:n])
+	}
+	if _, err := table.ReadFrom(f); err != nil {
+		return nil, err
+	}
+	seen[key] = true
+	return table.Bytes(), nil
+}
+
+// parseMounts appends the network namespaces of a mount table, described in
+// proc_pid_mountinfo(5). The root field of a mount of nsfs names the
+// namespace, as in
+//
+//	538 24 0:4 net:[4026532234] /run/netns/blue rw shared:227 - nsfs nsfs rw
+//
+// Lines that look different are other mounts.
+func parseMounts(table []byte, pid int32, dst []Mount) []Mount {
+	for line := range bytes.Lines(table) {
+		if !bytes.Contains(line, []byte(" - nsfs ")) {
+			continue
+		}
+		fields := bytes.Fields(line)
+		if len(fields) < 5 {
+			continue
+		}
+		number, isNet := bytes.CutPrefix(fields[3], []byte("net:["))
+		number, closed := bytes.CutSuffix(number, []byte("]"))
+		inode, err := strconv.ParseUint(string(number), 10, 64)
+		if !isNet || !closed || err != nil {
+			continue
+		}
+		dst = append(dst, Mount{Inode: inode, Path: unescape(fields[4]), PID: pid})
+	}
+	return dst
+}
+
+// unescape undoes the octal escapes in which the kernel writes space, tab,
+// newline and backslash (mangle_path, fs/seq_file.c).
+func unescape(field []byte) string {
+	var b strings.Builder
+	for i := 0; i < len(field); i++ {
+		if field[i] == '\\' && i+3 < len(field) {
+			if n, err := strconv.ParseUint(string(field[i+1:i+4]), 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(field[i])
+	}
+	return b.String()
+}
