@@ -1,0 +1,83 @@
+// Package builtin lists the tables that sockql comes with and wires them to
+// their sources.
+//
+// It needs no privilege; each table says what it needs in its schema. The
+// tables are safe for concurrent use.
+package builtin
+
+import (
+	"time"
+
+	"sockql/tables"
+	"sockql/tables/internal/procfs"
+	"sockql/tables/processes"
+	"sockql/tables/sockets"
+	"sockql/tables/system"
+)
+
+// defaultProc is where a Linux host mounts its procfs (proc(5)).
+const defaultProc = "/proc"
+
+// defaultCgroup is where a host mounts its cgroup v2 hierarchy (cgroups(7)).
+const defaultCgroup = "/sys/fs/cgroup"
+
+// A Config says what the tables read. The zero value stands for this host.
+type Config struct {
+	// Proc is the mount point of a procfs, or a recorded tree. Empty stands for
+	// the host's own.
+	Proc string
+	// Source is where socket lists come from: "auto", "netlink" or "procfs".
+	// Empty stands for "auto".
+	Source string
+	// CgroupRoot is the mount point of the cgroup v2 hierarchy. Empty stands
+	// for the host's own.
+	CgroupRoot string
+	// Now is the clock. Nil stands for the system's.
+	Now func() time.Time
+}
+
+// Tables returns the tables, in the order of their names. The procfs stays
+// open for as long as the process lives.
+//
+// It fails if Proc is neither a procfs nor a recorded tree, and if there is no
+// such Source.
+func Tables(c Config) ([]tables.Table, error) {
+	if c.Proc == "" {
+		c.Proc = defaultProc
+	}
+	if c.CgroupRoot == "" {
+		c.CgroupRoot = defaultCgroup
+	}
+	proc, err := procfs.Open(c.Proc)
+	if err != nil {
+		return nil, err
+	}
+	list, err := all(c, proc)
+	if err != nil {
+		proc.Close()
+		return nil, err
+	}
+	return list, nil
+}
+
+func all(c Config, proc *procfs.FS) ([]tables.Table, error) {
+	host, err := sockets.New(sockets.Config{Proc: proc, Source: sockets.Source(c.Source), CgroupRoot: c.CgroupRoot})
+	if err != nil {
+		return nil, err
+	}
+	var list []tables.Table
+	for _, table := range []func() (tables.Table, error){
+		host.ListeningPorts,
+		host.ProcessOpenSockets,
+		func() (tables.Table, error) { return processes.Processes(proc) },
+		host.SocketStates,
+		func() (tables.Table, error) { return system.Time(c.Now) },
+	} {
+		t, err := table()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, t)
+	}
+	return list, nil
+}

@@ -1,0 +1,487 @@
+package sockets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+
+	"sockql/tables"
+	"sockql/tables/internal/socket"
+)
+
+// A collector is what one session has read of a host's sockets.
+type collector struct {
+	host *Host
+	warn func(error)
+	// lock holds a token while somebody reads: unlike a mutex it can be waited
+	// for with a context. It guards everything below.
+	lock chan struct{}
+
+	// clock counts readings, so that it can be told which came first.
+	clock int
+
+	spaces     []*space
+	byInode    map[uint64]*space // by the inode of the namespace
+	byIdentity map[uint64]*space // by procfs.NetIdentity, once a namespace could not be read
+	byPID      map[int32]*space  // nil for a process that has none
+	pids       []int32           // all processes
+	listed     bool              // pids and their spaces are complete
+
+	descriptors map[int32]table // by pid
+	hides       *bool           // whether procfs hides processes, once known
+
+	sockets  map[uint64]*socket.Socket   // by inode
+	sharing  map[uint64][]*socket.Socket // further ones of an inode: an MPTCP socket and its subflows
+	unlisted map[uint64]*socket.Socket   // in no list; nil if its descriptor is gone
+
+	reads counts
+	names names // has its own lock
+}
+
+// counts are what a collector read.
+type counts struct {
+	lists  map[listID]int // readings of a list
+	tables int            // descriptor tables
+}
+
+type listID struct {
+	space *space
+	kind  socket.Kind
+}
+
+// A space is a network namespace.
+type space struct {
+	inode uint64 // in nsfs; 0 where it cannot be told
+	// pids live in it: its lists are read through one of them.
+	pids  []int32
+	lists map[socket.Kind]*list
+}
+
+// An entry is a row before its names are resolved.
+type entry struct {
+	socket *socket.Socket
+	holder socket.Holder
+}
+
+type collectorKey struct{ host *Host }
+
+// collect returns the session's rows for a question, holders first.
+func (h *Host) collect(ctx context.Context, q *tables.Query, a *question) (*collector, []entry, error) {
+	c, err := tables.Share(ctx, q.Session(), collectorKey{h}, func(context.Context) (*collector, error) {
+		return newCollector(h, q.Session().Warn), nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	select {
+	case c.lock <- struct{}{}:
+		defer func() { <-c.lock }()
+	case <-ctx.Done():
+		return nil, nil, context.Cause(ctx)
+	}
+	entries, err := c.collect(ctx, a)
+	return c, entries, err
+}
+
+func newCollector(h *Host, warn func(error)) *collector {
+	return &collector{
+		host: h, warn: warn, lock: make(chan struct{}, 1),
+		byInode: map[uint64]*space{}, byPID: map[int32]*space{},
+		descriptors: map[int32]table{},
+		sockets:     map[uint64]*socket.Socket{}, sharing: map[uint64][]*socket.Socket{},
+		unlisted: map[uint64]*socket.Socket{},
+		reads:    counts{lists: map[listID]int{}},
+	}
+}
+
+func (c *collector) collect(ctx context.Context, a *question) ([]entry, error) {
+	pids, spaces, err := c.scope(ctx, a)
+	if err != nil || len(spaces) == 0 {
+		return nil, err
+	}
+	if err := c.readLists(ctx, spaces, a); err != nil {
+		return nil, err
+	}
+	if a.request.NoHolders {
+		return c.withoutHolders(spaces, a), nil
+	}
+	if err := c.readDescriptors(ctx, pids, 0); err != nil {
+		return nil, err
+	}
+	if spaces, err = c.resolve(ctx, pids, spaces, a); err != nil {
+		return nil, err
+	}
+	if a.ownerless {
+		// A list that is younger than the descriptors may show sockets that
+		// were made since.
+		if newest := c.newestUnowned(spaces, a); newest > 0 {
+			c.listed = false
+			if err := c.listProcesses(ctx); err != nil {
+				return nil, err
+			}
+			pids = c.pids
+			if err := c.readDescriptors(ctx, pids, newest); err != nil {
+				return nil, err
+			}
+			if spaces, err = c.resolve(ctx, pids, spaces, a); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return c.join(pids, spaces, a), nil
+}
+
+// scope returns the processes and the namespaces that a question is about.
+func (c *collector) scope(ctx context.Context, a *question) ([]int32, []*space, error) {
+	if a.request.Kinds == 0 {
+		return nil, nil, nil
+	}
+	if a.everyPID {
+		if err := c.listProcesses(ctx); err != nil {
+			return nil, nil, err
+		}
+		pids := c.pids
+		if !a.ownerless {
+			pids = slices.Clone(pids)
+			pids = slices.DeleteFunc(pids, func(pid int32) bool { return !a.wantsPID(int64(pid)) })
+		}
+		return pids, c.wanted(c.spaces, a), nil
+	}
+	var pids []int32
+	var spaces []*space
+	for _, pid := range a.request.PIDs {
+		if ctx.Err() != nil {
+			return nil, nil, context.Cause(ctx)
+		}
+		if !c.isProcess(pid) {
+			continue
+		}
+		pids = append(pids, pid)
+		if sp := c.spaceOf(pid); sp != nil && !slices.Contains(spaces, sp) {
+			spaces = append(spaces, sp)
+		}
+	}
+	// Its namespace is not the only one that a process can have sockets of, so
+	// what the question says of namespaces does not narrow the processes.
+	return pids, spaces, nil
+}
+
+// isProcess reports whether a number is that of a thread group: procfs shows
+// each thread under its own number too, though it does not list it.
+func (c *collector) isProcess(pid int32) bool {
+	if _, found := c.byPID[pid]; found {
+		return true
+	}
+	group, err := c.host.proc.ThreadGroup(pid)
+	return err == nil && group == pid
+}
+
+// wanted returns the namespaces that a question asks for.
+func (c *collector) wanted(spaces []*space, a *question) []*space {
+	return slices.DeleteFunc(slices.Clone(spaces), func(sp *space) bool { return !a.wantsNetns(sp.inode) })
+}
+
+// listProcesses finds all processes and their namespaces.
+func (c *collector) listProcesses(ctx context.Context) error {
+	if c.listed {
+		return nil
+	}
+	pids, err := c.host.proc.PIDs(nil)
+	if err != nil {
+		return fmt.Errorf("sockets: list processes: %w", err)
+	}
+	for _, pid := range pids {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		c.spaceOf(pid)
+	}
+	c.pids, c.listed = pids, true
+	return nil
+}
+
+// spaceOf returns the network namespace of a process, or nil if it has none.
+func (c *collector) spaceOf(pid int32) *space {
+	if sp, found := c.byPID[pid]; found {
+		return sp
+	}
+	sp := c.findSpace(pid)
+	if sp != nil {
+		sp.pids = append(sp.pids, pid)
+	}
+	c.byPID[pid] = sp
+	return sp
+}
+
+func (c *collector) findSpace(pid int32) *space {
+	inode, err := c.host.proc.NetNS(pid)
+	if err == nil {
+		return c.spaceByInode(inode, pid)
+	}
+	refused := errors.Is(err, fs.ErrPermission)
+	identity, err := c.host.proc.NetIdentity(pid)
+	if err != nil {
+		return nil // gone, or a zombie
+	}
+	if refused {
+		c.warn(fmt.Errorf("sockets: network namespaces of other users' processes: %w: one that is not known otherwise shows as 0", fs.ErrPermission))
+	}
+	if c.byIdentity == nil {
+		c.byIdentity = map[uint64]*space{}
+		for _, sp := range c.spaces {
+			c.identify(sp, sp.pids...)
+		}
+	}
+	sp := c.byIdentity[identity]
+	if sp == nil {
+		sp = c.addSpace(0)
+		c.byIdentity[identity] = sp
+	}
+	return sp
+}
+
+// spaceByInode returns the namespace of a number. One that had none so far,
+// because it was met through a process that hides its number, gets it.
+func (c *collector) spaceByInode(inode uint64, pid int32) *space {
+	if sp := c.byInode[inode]; sp != nil {
+		return sp
+	}
+	if c.byIdentity != nil {
+		if identity, err := c.host.proc.NetIdentity(pid); err == nil {
+			if sp := c.byIdentity[identity]; sp != nil && sp.inode == 0 && len(sp.lists) == 0 {
+				sp.inode = inode
+				c.byInode[inode] = sp
+				return sp
+			}
+		}
+	}
+	sp := c.addSpace(inode)
+	c.byInode[inode] = sp
+	if c.byIdentity != nil {
+		c.identify(sp, pid)
+	}
+	return sp
+}
+
+func (c *collector) addSpace(inode uint64) *space {
+	sp := &space{inode: inode, lists: map[socket.Kind]*list{}}
+	c.spaces = append(c.spaces, sp)
+	return sp
+}
+
+// identify notes the identity of a namespace, by the first process that tells.
+func (c *collector) identify(sp *space, pids ...int32) {
+	for _, pid := range pids {
+		if identity, err := c.host.proc.NetIdentity(pid); err == nil {
+			c.byIdentity[identity] = sp
+			return
+		}
+	}
+}
+
+// at calls f for each socket of an inode and reports whether there is one.
+func (c *collector) at(inode uint64, f func(*socket.Socket)) bool {
+	s := c.sockets[inode]
+	if s == nil {
+		return false
+	}
+	f(s)
+	for _, s := range c.sharing[inode] {
+		f(s)
+	}
+	return true
+}
+
+// each calls f for each listed socket that a question may want, until f returns
+// false.
+func (c *collector) each(spaces []*space, a *question, f func(*list, *socket.Socket) bool) {
+	for _, sp := range spaces {
+		for _, k := range kindInfos {
+			l := sp.lists[k.kind]
+			if l == nil || a.request.Kinds&k.kind == 0 {
+				continue
+			}
+			for _, chunk := range l.chunks {
+				for i := range chunk {
+					if !f(l, &chunk[i]) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// withoutHolders returns the listed sockets, each once.
+func (c *collector) withoutHolders(spaces []*space, a *question) []entry {
+	var entries []entry
+	c.each(spaces, a, func(_ *list, s *socket.Socket) bool {
+		if a.match(&row{Socket: s, holder: nobody}) {
+			entries = append(entries, entry{s, nobody})
+		}
+		return true
+	})
+	return entries
+}
+
+var nobody = socket.Holder{PID: -1, TID: -1, FD: -1}
+
+// newestUnowned returns when the youngest list was read that shows a socket
+// whose file no descriptor refers to and that is younger than the oldest
+// descriptor table; 0 if there is none.
+func (c *collector) newestUnowned(spaces []*space, a *question) int {
+	oldest := c.clock
+	for _, pid := range c.pids {
+		if t := c.descriptors[pid]; t.read < oldest {
+			oldest = t.read
+		}
+	}
+	newest := 0
+	for _, sp := range spaces {
+		for kind, l := range sp.lists {
+			if l.read > oldest && a.request.Kinds&kind != 0 {
+				newest = max(newest, l.read)
+			}
+		}
+	}
+	if newest == 0 {
+		return 0
+	}
+	c.own(c.pids)
+	unowned := 0
+	c.each(spaces, a, func(l *list, s *socket.Socket) bool {
+		if l.read > oldest && s.Inode != 0 && s.PID < 0 {
+			unowned = newest
+			return false
+		}
+		return true
+	})
+	return unowned
+}
+
+// own marks the sockets that the processes' descriptors refer to.
+func (c *collector) own(pids []int32) {
+	for _, pid := range pids {
+		for _, h := range c.descriptors[pid].held {
+			c.at(h.inode, func(s *socket.Socket) { s.PID = pid })
+		}
+	}
+}
+
+// join brings sockets and descriptors together.
+func (c *collector) join(pids []int32, spaces []*space, a *question) []entry {
+	var entries []entry
+	var r row
+	add := func(s *socket.Socket, holder socket.Holder) {
+		if a.request.Kinds&s.Kind == 0 {
+			return
+		}
+		r.Socket, r.holder = s, holder
+		if a.match(&r) {
+			entries = append(entries, entry{s, holder})
+		}
+	}
+	for _, pid := range pids {
+		wanted := a.wantsPID(int64(pid))
+		if !wanted && !a.ownerless {
+			continue
+		}
+		for _, h := range c.descriptors[pid].held {
+			holder := socket.Holder{PID: pid, TID: h.tid, FD: h.fd}
+			listed := c.at(h.inode, func(s *socket.Socket) {
+				s.PID = pid
+				if wanted {
+					add(s, holder)
+				}
+			})
+			if s := c.unlisted[h.inode]; !listed && wanted && s != nil {
+				add(s, holder)
+			}
+		}
+	}
+	if a.ownerless {
+		holder := nobody
+		holder.Reason = c.reason()
+		c.each(spaces, a, func(_ *list, s *socket.Socket) bool {
+			if s.PID < 0 {
+				add(s, holder)
+			}
+			return true
+		})
+	}
+	return entries
+}
+
+// reason says why the sockets without a holder have none.
+func (c *collector) reason() socket.Reason {
+	reason := socket.NoOwner
+	for _, pid := range c.pids {
+		switch c.descriptors[pid].outcome {
+		case denied:
+			return socket.Denied
+		case vanished:
+			reason = socket.Raced
+		}
+	}
+	if c.hidden() {
+		return socket.Denied
+	}
+	return reason
+}
+
+// hidden reports whether there may be processes that procfs does not show us.
+func (c *collector) hidden() bool {
+	if c.hides == nil {
+		h, err := c.host.proc.HidePID()
+		hides := err == nil && h.Hides()
+		c.hides = &hides
+	}
+	return *c.hides
+}
+
+// resolve looks for the sockets whose descriptors are in no list.
+func (c *collector) resolve(ctx context.Context, pids []int32, spaces []*space, a *question) ([]*space, error) {
+	missing := c.missing(pids, a)
+	if len(missing) == 0 || !a.unlisted {
+		return spaces, nil
+	}
+	if !c.listed {
+		// A process may hold sockets of a namespace that it does not live in.
+		if err := c.listProcesses(ctx); err != nil {
+			return nil, err
+		}
+		if err := c.readLists(ctx, c.spaces, a); err != nil {
+			return nil, err
+		}
+		missing = c.missing(pids, a)
+	}
+	for _, m := range missing {
+		if c.unlisted[m.inode] == nil {
+			c.unlisted[m.inode] = &socket.Socket{Kind: socket.Other, Inode: m.inode, Holder: nobody}
+		}
+	}
+	return spaces, nil
+}
+
+// A missing is a descriptor of a socket that is in no list.
+type missing struct {
+	pid int32
+	held
+}
+
+func (c *collector) missing(pids []int32, a *question) []missing {
+	var list []missing
+	for _, pid := range pids {
+		if !a.wantsPID(int64(pid)) {
+			continue
+		}
+		for _, h := range c.descriptors[pid].held {
+			if c.sockets[h.inode] == nil {
+				list = append(list, missing{pid, h})
+			}
+		}
+	}
+	return list
+}

@@ -1,0 +1,123 @@
+package sockets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"sockql/tables/internal/procfs"
+)
+
+// A table is what the descriptors of one process refer to.
+type table struct {
+	held    []held
+	outcome outcome
+	read    int // the collector's clock
+}
+
+// A held is a descriptor that refers to a socket.
+type held struct {
+	inode   uint64
+	tid, fd int32
+}
+
+// An outcome says whether a descriptor table was read.
+type outcome uint8
+
+const (
+	complete outcome = iota
+	denied
+	vanished
+)
+
+const (
+	// walkers bounds the goroutines that read descriptors: the work is the
+	// kernel's, and more than a few only contend for its locks.
+	walkers = 4
+	// share is how many processes a goroutine takes at a time.
+	share = 8
+)
+
+// readDescriptors reads the tables of processes that the session has not read
+// since the given time.
+func (c *collector) readDescriptors(ctx context.Context, pids []int32, since int) error {
+	todo := slices.DeleteFunc(slices.Clone(pids), func(pid int32) bool {
+		t, found := c.descriptors[pid]
+		return found && t.read >= since
+	})
+	if len(todo) == 0 {
+		return nil
+	}
+	results := make([]table, len(todo))
+	failures := make([]error, len(todo))
+	var next atomic.Int64
+	work := func() {
+		var w procfs.Walker
+		var found []procfs.FDInode
+		for {
+			first := int(next.Add(share)) - share
+			if first >= len(todo) {
+				return
+			}
+			for i := first; i < min(first+share, len(todo)); i++ {
+				if ctx.Err() != nil {
+					return
+				}
+				results[i], found, failures[i] = c.host.descriptors(&w, todo[i], found)
+			}
+		}
+	}
+	var wg sync.WaitGroup
+	for range min(walkers, runtime.GOMAXPROCS(0), (len(todo)+share-1)/share) - 1 {
+		wg.Go(work)
+	}
+	work()
+	wg.Wait()
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	c.clock++
+	c.reads.tables += len(todo)
+	refused := 0
+	for i, pid := range todo {
+		results[i].read = c.clock
+		c.descriptors[pid] = results[i]
+		switch err := failures[i]; {
+		case errors.Is(err, fs.ErrPermission):
+			refused++
+		case err != nil:
+			c.warn(fmt.Errorf("sockets: descriptors: %w", err))
+		}
+	}
+	if refused > 0 {
+		c.warn(fmt.Errorf("sockets: descriptors of %d of %d processes: %w: their sockets show no holder", refused, len(todo), fs.ErrPermission))
+	}
+	return nil
+}
+
+// descriptors reads the descriptors of a process that refer to sockets. found
+// is reused. The error is nil for a process that is gone.
+func (h *Host) descriptors(w *procfs.Walker, pid int32, found []procfs.FDInode) (table, []procfs.FDInode, error) {
+	found, err := h.proc.Sockets(w, pid, found[:0])
+	t := table{held: make([]held, 0, len(found))}
+	for _, f := range found {
+		t.held = append(t.held, held{inode: f.Inode, tid: pid, fd: f.FD})
+	}
+	switch {
+	case err == nil:
+		return t, found, nil
+	case errors.Is(err, procfs.ErrVanished):
+		// A zombie is still there, but has closed everything.
+		if stat, err := h.proc.Stat(pid); err != nil || stat.State != 'Z' {
+			t.outcome = vanished
+		}
+		return t, found, nil
+	}
+	t.outcome = denied
+	return t, found, err
+}

@@ -1,0 +1,53 @@
+package sockets
+
+import (
+	"fmt"
+
+	"sockql/tables"
+	"sockql/tables/internal/procfs"
+)
+
+// A Source says where sockets are read from.
+type Source string
+
+// The sources.
+const (
+	Auto    Source = "auto"    // the best that answers, for each namespace and kind
+	Netlink Source = "netlink" // sock_diag(7) alone
+	Procfs  Source = "procfs"  // the text of /proc/<pid>/net alone
+)
+
+// A Config says where the tables get their sockets.
+type Config struct {
+	// Proc is the procfs of the host, or a recorded tree.
+	Proc *procfs.FS
+	// Source is where socket lists come from; empty stands for Auto.
+	Source Source
+	// CgroupRoot is where the cgroup v2 hierarchy is mounted; empty leaves
+	// cgroup_path NULL.
+	CgroupRoot string
+}
+
+// A Host makes the tables of one host's sockets.
+type Host struct {
+	proc       *procfs.FS
+	source     Source
+	cgroupRoot string
+}
+
+// New returns the tables' maker. It fails on a source that does not exist or
+// that this host cannot have.
+func New(c Config) (*Host, error) {
+	switch c.Source {
+	case "":
+		c.Source = Auto
+	case Auto, Netlink, Procfs:
+	default:
+		return nil, fmt.Errorf("sockets: no source %q: choose %s, %s or %s", c.Source, Auto, Netlink, Procfs)
+	}
+	if c.Source == Netlink && !c.Proc.IsMounted() {
+		return nil, fmt.Errorf("sockets: source %q: %w: %q is no mounted procfs, so its namespaces cannot be entered; leave the source out or choose %s",
+			c.Source, tables.ErrUnavailable, c.Proc.Root(), Procfs)
+	}
+	return &Host{proc: c.Proc, source: c.Source, cgroupRoot: c.CgroupRoot}, nil
+}

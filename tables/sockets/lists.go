@@ -1,0 +1,169 @@
+package sockets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"sockql/tables/internal/procfs"
+	"sockql/tables/internal/socket"
+)
+
+// chunkSizes are the lengths of a list's chunks: a pointer into a chunk stays
+// valid, a short list takes little, and 100,000 sockets are not copied while
+// they grow.
+const (
+	firstChunk = 8
+	lastChunk  = 512
+)
+
+// A list is one kind of sockets of one namespace.
+type list struct {
+	cover  cover
+	read   int // the collector's clock
+	chunks [][]socket.Socket
+}
+
+// A cover says what was asked for when a list was read.
+type cover struct {
+	states                  uint32
+	fields                  socket.Fields
+	localPorts, remotePorts socket.Ports
+	narrowAddrs             bool
+}
+
+// all is the cover of a list that was read without any restriction.
+var all = cover{states: socket.AllStates, fields: socket.AllFields}
+
+// has reports whether a list of this cover answers a question of the other.
+func (c cover) has(d cover) bool {
+	return c.states&d.states == d.states && c.fields&d.fields == d.fields && !c.narrowAddrs &&
+		!c.localPorts.Restricted && !c.remotePorts.Restricted
+}
+
+// add appends a copy of a socket.
+func (l *list) add(s *socket.Socket) *socket.Socket {
+	last := len(l.chunks) - 1
+	if last < 0 || len(l.chunks[last]) == cap(l.chunks[last]) {
+		size := firstChunk
+		if last >= 0 {
+			size = min(4*cap(l.chunks[last]), lastChunk)
+		}
+		l.chunks = append(l.chunks, make([]socket.Socket, 0, size))
+		last++
+	}
+	chunk := append(l.chunks[last], *s)
+	l.chunks[last] = chunk
+	kept := &chunk[len(chunk)-1]
+	kept.Holder = nobody
+	return kept
+}
+
+// readLists reads the lists that a question needs and the session lacks.
+func (c *collector) readLists(ctx context.Context, spaces []*space, a *question) error {
+	for _, sp := range spaces {
+		if err := c.readSpace(ctx, sp, a); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readSpace reads the lists of one namespace.
+func (c *collector) readSpace(ctx context.Context, sp *space, a *question) error {
+	for _, k := range kindInfos {
+		if k.kind == socket.Other || a.request.Kinds&k.kind == 0 || sp.lists[k.kind] != nil {
+			continue
+		}
+		if err := c.readText(ctx, sp, k.kind); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readText reads one list from the text of procfs, whole: the kernel writes all
+// of it whatever is wanted.
+func (c *collector) readText(ctx context.Context, sp *space, kind socket.Kind) error {
+	if procfs.Kinds&kind == 0 {
+		return nil
+	}
+	id := listID{sp, kind}
+	for _, pid := range sp.pids {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		c.reads.lists[id]++
+		l := &list{cover: all}
+		err := c.host.proc.List(ctx, pid, kind, sp.inode, c.warn, func(s *socket.Socket) bool {
+			l.add(s)
+			return true
+		})
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, procfs.ErrVanished):
+			continue // another process of the namespace may still be there
+		case errors.Is(err, procfs.ErrNoList):
+		case errors.Is(err, fs.ErrPermission):
+			c.warn(fmt.Errorf("sockets: list of kind %s: %w", kindName(kind), err))
+		case err != nil:
+			c.warn(fmt.Errorf("sockets: list of kind %s is incomplete: %w", kindName(kind), err))
+		}
+		c.keep(id, l)
+		return nil
+	}
+	c.keep(id, &list{cover: all}) // the namespace went with its processes
+	return nil
+}
+
+// keep makes a list part of the collection.
+func (c *collector) keep(id listID, l *list) {
+	c.clock++
+	l.read = c.clock
+	replaced := id.space.lists[id.kind] != nil
+	id.space.lists[id.kind] = l
+	if replaced {
+		c.reindex()
+		return
+	}
+	c.index(l)
+}
+
+func (c *collector) index(l *list) {
+	for _, chunk := range l.chunks {
+		for i := range chunk {
+			s := &chunk[i]
+			switch {
+			case s.Inode == 0:
+			case c.sockets[s.Inode] == nil:
+				c.sockets[s.Inode] = s
+			default:
+				c.sharing[s.Inode] = append(c.sharing[s.Inode], s)
+			}
+		}
+	}
+}
+
+// reindex follows the replacement of a list by a wider one.
+func (c *collector) reindex() {
+	clear(c.sockets)
+	clear(c.sharing)
+	for _, sp := range c.spaces {
+		for _, k := range kindInfos {
+			if l := sp.lists[k.kind]; l != nil {
+				c.index(l)
+			}
+		}
+	}
+}
+
+func kindName(kind socket.Kind) string {
+	for _, k := range kindInfos {
+		if k.kind == kind {
+			return k.name
+		}
+	}
+	return "unknown"
+}

@@ -1,0 +1,98 @@
+package sockets
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"syscall"
+
+	"sockql/tables/internal/socket"
+)
+
+// names resolves what the kernel gives as numbers, for rows that are about to
+// be shown. Its zero value is ready for use.
+type names struct {
+	mu         sync.Mutex
+	interfaces map[uint64]map[uint32]string // by namespace and index
+	cgroups    map[uint64]string            // by inode; nil until it is needed
+}
+
+// name fills in the names of a row that its columns in use show.
+func (c *collector) name(r *row, fields socket.Fields) {
+	if fields&socket.FieldInterface != 0 && r.Known&socket.FieldInterface != 0 && r.Interface != 0 {
+		r.interfaceName = c.interfaceName(r.Netns, r.Interface)
+	}
+	if fields&socket.FieldCgroup != 0 && r.Known&socket.FieldCgroup != 0 {
+		r.cgroupPath = c.cgroupPath(r.CgroupID)
+	}
+}
+
+func (c *collector) interfaceName(netns uint64, index uint32) string {
+	c.names.mu.Lock()
+	defer c.names.mu.Unlock()
+	if c.names.interfaces == nil {
+		c.names.interfaces = map[uint64]map[uint32]string{}
+	}
+	found, ok := c.names.interfaces[netns]
+	if !ok {
+		found = c.interfacesOf(netns)
+		c.names.interfaces[netns] = found
+	}
+	return found[index]
+}
+
+// interfacesOf asks through any process that is still there.
+func (c *collector) interfacesOf(netns uint64) map[uint32]string {
+	c.lock <- struct{}{}
+	var pids []int32
+	if sp := c.byInode[netns]; sp != nil {
+		pids = slices.Clone(sp.pids)
+	}
+	<-c.lock
+	for _, pid := range pids {
+		if found, err := c.host.proc.Interfaces(pid); err == nil && len(found) > 0 {
+			return found
+		}
+	}
+	return nil
+}
+
+// cgroupPath returns the path of a cgroup below the mount point. The kernel
+// tells a cgroup's inode, which no call turns into a path but for those who may
+// open files by handle: the hierarchy is walked once.
+func (c *collector) cgroupPath(id uint64) string {
+	c.names.mu.Lock()
+	defer c.names.mu.Unlock()
+	if c.names.cgroups == nil {
+		c.names.cgroups = cgroupPaths(c.host.cgroupRoot)
+	}
+	return c.names.cgroups[id]
+}
+
+// cgroupPaths maps the inodes of the directories below root to their paths,
+// root itself being "/".
+func cgroupPaths(root string) map[uint64]string {
+	paths := map[uint64]string{}
+	if root == "" {
+		return paths
+	}
+	// What cannot be read or vanishes stays without a name.
+	_ = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.IsDir() {
+			return nil
+		}
+		info, err := os.Lstat(path)
+		if err != nil {
+			return fs.SkipDir
+		}
+		if st, ok := info.Sys().(*syscall.Stat_t); ok {
+			if rel, err := filepath.Rel(root, path); err == nil {
+				paths[st.Ino] = filepath.Join("/", rel)
+			}
+		}
+		return nil
+	})
+	return paths
+}
