@@ -79,8 +79,16 @@ type Query struct {
 	session *Session
 	schema  *Schema
 	request Request
-	sets    []Set // one for each column; nil if there is no constraint
+	narrow  []narrowed // the columns that have a constraint
 	empty   bool
+}
+
+// narrowed is what constraints leave of one column. A query has a handful, so
+// that looking for one costs less than a slice as wide as the table, which the
+// inside of a join would need for each row of the outside.
+type narrowed struct {
+	column int
+	set    Set
 }
 
 // NewQuery brings the constraints of a request to the columns' types. The
@@ -90,19 +98,29 @@ func NewQuery(s *Session, schema *Schema, r Request) *Query {
 	if len(r.Constraints) == 0 {
 		return q
 	}
-	q.sets = make([]Set, len(schema.Columns))
-	for i := range q.sets {
-		q.sets[i] = everything
-	}
+	q.narrow = make([]narrowed, 0, len(r.Constraints))
 	for _, c := range r.Constraints {
-		if c.Column < 0 || c.Column >= len(q.sets) {
+		if c.Column < 0 || c.Column >= len(schema.Columns) {
 			continue
 		}
-		set := &q.sets[c.Column]
+		set := q.setOf(c.Column)
+		if set == nil {
+			q.narrow = append(q.narrow, narrowed{column: c.Column, set: everything})
+			set = &q.narrow[len(q.narrow)-1].set
+		}
 		set.restrict(schema.Columns[c.Column].Type, c)
 		q.empty = q.empty || set.Empty()
 	}
 	return q
+}
+
+func (q *Query) setOf(col int) *Set {
+	for i := range q.narrow {
+		if q.narrow[i].column == col {
+			return &q.narrow[i].set
+		}
+	}
+	return nil
 }
 
 // Session returns the session that the query belongs to.
@@ -116,10 +134,10 @@ func (q *Query) Used(col int) bool { return q.request.Used&(1<<min(col, 63)) != 
 
 // Set returns what the constraints leave of a column.
 func (q *Query) Set(col int) Set {
-	if q.sets == nil {
-		return everything
+	if set := q.setOf(col); set != nil {
+		return *set
 	}
-	return q.sets[col]
+	return everything
 }
 
 // Equal yields the values to which constraints restrict a column, each once,
