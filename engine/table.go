@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"hash/maphash"
 	"iter"
 	"math"
+	"runtime/pprof"
 	"strings"
 
 	"sockql/engine/internal/plan"
@@ -59,44 +61,120 @@ type scanKey struct {
 	table, plan string
 }
 
-// A cursor runs scans of a table on demand: the table's goroutine runs only
-// while SQLite waits for its next row.
+// A cursor runs scans of a table on demand: the table's code runs, in a
+// coroutine, only while SQLite waits for its next row. The coroutine outlives a
+// scan that came to its end, because the inside of a join is a scan a row.
 type cursor struct {
 	module *module
 	text   string // the encoded form of plan
 	plan   plan.Plan
 	stats  *ScanStats
 
-	next func() (tables.Row, bool)
-	stop func()
-	row  tables.Row // nil at the end
-	err  error      // of the scan, once it has ended
-	ids  rowIDs
+	next  func() (tables.Row, bool)
+	stop  func()
+	query *tables.Query
+	ended bool  // the scan came to its end
+	err   error // of the scan that ended
+
+	// Rows of which nobody reads a cell are counted instead of handed over
+	// one by one: switching to the coroutine is most of what they cost.
+	counted int // rows that the table yielded and SQLite has not seen
+	batch   int
+
+	row tables.Row
+	ids rowIDs
 }
 
-func (c *cursor) Filter(text string, args *sqlite.Args) error {
-	c.Close()
+func (c *cursor) Filter(text string, args *sqlite.Args) (tables.Row, error) {
+	if !c.ended {
+		c.Close()
+	}
 	session := c.module.conn.session
 	if c.stats == nil || text != c.text {
 		p, err := plan.Parse(text)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		c.text, c.plan = strings.Clone(text), p
 		c.stats = c.module.conn.running.scanStats(c.module, c.text, p)
 	}
 	request, err := c.request(args)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c.stats.Scans++
 	c.ids.restart()
-	query := tables.NewQuery(session.inner, c.module.schema, request)
-	c.err = nil
-	c.next, c.stop = iter.Pull(func(yield func(tables.Row) bool) {
-		c.err = tables.Run(session.ctx, c.module.table, query, yield)
-	})
+	c.query = tables.NewQuery(session.inner, c.module.schema, request)
+	c.ended, c.err, c.counted, c.batch = false, nil, 0, 1
+	if c.next == nil {
+		c.next, c.stop = iter.Pull(func(yield func(tables.Row) bool) {
+			pprof.Do(session.ctx, tables.Labels(c.module.table), func(ctx context.Context) { c.scan(ctx, yield) })
+		})
+	}
 	return c.Next()
+}
+
+// scan is the coroutine: one scan after the other, each followed by nil.
+func (c *cursor) scan(ctx context.Context, yield func(tables.Row) bool) {
+	count := func(r tables.Row) bool {
+		// Reading ahead by no more than what was read before keeps a scan
+		// short that is closed early.
+		if c.counted++; c.counted < c.batch {
+			return true
+		}
+		c.batch = min(2*c.batch, maxBatch)
+		return yield(r)
+	}
+	for {
+		each := yield
+		if c.plan.Used == 0 {
+			each = count
+		}
+		c.err = tables.Run(ctx, c.module.table, c.query, each)
+		if !yield(nil) {
+			return
+		}
+	}
+}
+
+const maxBatch = 256
+
+func (c *cursor) Next() (tables.Row, error) {
+	if c.counted == 0 && !c.ended {
+		row, alive := c.next()
+		if !alive {
+			c.next = nil
+		}
+		c.ended = row == nil
+		if row != nil && c.plan.Used != 0 {
+			c.stats.Rows++
+			c.row = row
+			return row, nil
+		}
+	}
+	if c.counted > 0 {
+		c.counted--
+		c.stats.Rows++
+		return blankRow{}, nil
+	}
+	c.row = nil
+	return nil, c.err
+}
+
+// blankRow is a row that the statement counts without reading a cell.
+type blankRow struct{}
+
+func (blankRow) Column(i int) tables.Value {
+	panic(fmt.Sprintf("column %d was not announced as used", i))
+}
+
+func (c *cursor) RowID() int64 { return c.ids.of(c) }
+
+func (c *cursor) Close() {
+	if c.stop != nil {
+		c.stop()
+		c.next, c.stop, c.row, c.query = nil, nil, nil, nil
+	}
 }
 
 // request puts the arguments of a scan in the terms of its plan.
@@ -144,35 +222,6 @@ func (c *cursor) request(args *sqlite.Args) (tables.Request, error) {
 	return r, nil
 }
 
-func (c *cursor) Next() error {
-	row, ok := c.next()
-	if !ok {
-		c.row = nil
-		return c.err
-	}
-	c.row = row
-	c.stats.Rows++
-	return nil
-}
-
-func (c *cursor) EOF() bool { return c.row == nil }
-
-func (c *cursor) Column(i int) tables.Value {
-	if c.row == nil {
-		return tables.Null()
-	}
-	return c.row.Column(i)
-}
-
-func (c *cursor) RowID() int64 { return c.ids.of(c) }
-
-func (c *cursor) Close() {
-	if c.stop != nil {
-		c.stop()
-		c.next, c.stop, c.row = nil, nil, nil
-	}
-}
-
 // rowIDs numbers the rows of a scan so that the same row has the same number
 // in the next scan of the statement: SQLite recognises by it the rows that
 // several branches of an OR, or both passes of a RIGHT JOIN, return. A table
@@ -203,7 +252,7 @@ func (r *rowIDs) of(c *cursor) int64 {
 	r.buf = r.buf[:0]
 	for i := range c.module.schema.Columns {
 		if c.plan.Used&(1<<min(i, 63)) != 0 {
-			r.buf = appendCell(r.buf, c.Column(i))
+			r.buf = appendCell(r.buf, c.row.Column(i))
 		}
 	}
 	h := maphash.Bytes(r.seed, r.buf)

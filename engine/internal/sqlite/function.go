@@ -103,7 +103,7 @@ func onFunction(tls *libc.TLS, ctx uintptr, argc int32, argv uintptr) {
 		c.functionFailed(ctx, err)
 		return
 	}
-	c.result(ctx, v)
+	c.result(ctx, &v)
 }
 
 func (c *Conn) functionFailed(ctx uintptr, err error) {
@@ -114,7 +114,7 @@ func (c *Conn) functionFailed(ctx uintptr, err error) {
 // resultError ends the statement with an error's text.
 func (c *Conn) resultError(ctx uintptr, err error) {
 	v := tables.String(err.Error())
-	p, n := c.bytes(v)
+	p, n := c.bytes(&v)
 	lib.Xsqlite3_result_error(c.tls, ctx, p, int32(min(n, 1<<20)))
 	if code := codeOf(err); code != lib.SQLITE_ERROR {
 		lib.Xsqlite3_result_error_code(c.tls, ctx, code)

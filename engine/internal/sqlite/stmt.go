@@ -97,22 +97,9 @@ func (s *Stmt) ReadOnly() bool { return lib.Xsqlite3_stmt_readonly(s.conn.tls, s
 
 // Row appends the cells of the current row to dst. They are copies.
 func (s *Stmt) Row(dst []tables.Value) []tables.Value {
-	c := s.conn
 	for i := range int32(s.cols) {
-		var v tables.Value
-		switch lib.Xsqlite3_column_type(c.tls, s.p, i) {
-		case lib.SQLITE_INTEGER:
-			v = tables.Int(lib.Xsqlite3_column_int64(c.tls, s.p, i))
-		case lib.SQLITE_FLOAT:
-			v = tables.Float(lib.Xsqlite3_column_double(c.tls, s.p, i))
-		case lib.SQLITE_TEXT:
-			text := lib.Xsqlite3_column_text(c.tls, s.p, i)
-			v = tables.String(c.arena.copy(text, int(lib.Xsqlite3_column_bytes(c.tls, s.p, i))))
-		case lib.SQLITE_BLOB:
-			blob := lib.Xsqlite3_column_blob(c.tls, s.p, i)
-			v = tables.Bytes(c.arena.copy(blob, int(lib.Xsqlite3_column_bytes(c.tls, s.p, i))))
-		}
-		dst = append(dst, v)
+		// An unprotected value is as good as any: the connection is not shared.
+		dst = append(dst, s.conn.value(lib.Xsqlite3_column_value(s.conn.tls, s.p, i)))
 	}
 	return dst
 }

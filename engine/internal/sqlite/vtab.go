@@ -32,15 +32,11 @@ type Module interface {
 
 // A Cursor runs over the rows of one scan after the other.
 type Cursor interface {
-	// Filter starts a scan and moves to its first row. Its plan is what
-	// [plan.Plan.String] wrote.
-	Filter(plan string, args *Args) error
-	// Next moves to the next row.
-	Next() error
-	// EOF reports whether there is no row any more.
-	EOF() bool
-	// Column returns a cell of the current row.
-	Column(i int) tables.Value
+	// Filter starts a scan and returns its first row. Its plan is what
+	// [plan.Plan.String] wrote; it is valid until Filter returns.
+	Filter(plan string, args *Args) (tables.Row, error)
+	// Next returns the next row, or nil if there is none.
+	Next() (tables.Row, error)
 	// RowID returns a number that the current row has in every scan of the
 	// statement, and that no other row has.
 	RowID() int64
@@ -83,6 +79,7 @@ type cursor struct {
 	Cursor
 	module *module
 	args   Args
+	row    tables.Row // nil at the end
 }
 
 // The blocks that SQLite sees; each ends in the address of a Go object.
@@ -258,24 +255,28 @@ func onClose(tls *libc.TLS, p uintptr) int32 {
 func onFilter(tls *libc.TLS, p uintptr, number int32, text uintptr, argc int32, argv uintptr) (rc int32) {
 	c, vtab := cursorAt(p)
 	defer c.module.rescue(vtab, &rc)
-	c.args.n, c.args.argv = int(argc), argv
-	if err := c.Filter(view(text, int(libc.Xstrlen(tls, text))), &c.args); err != nil {
+	c.row, c.args.n, c.args.argv = nil, int(argc), argv
+	row, err := c.Filter(view(text, int(libc.Xstrlen(tls, text))), &c.args)
+	if err != nil {
 		return c.module.fail(vtab, err)
 	}
+	c.row = row
 	return lib.SQLITE_OK
 }
 
 func onNext(tls *libc.TLS, p uintptr) (rc int32) {
 	c, vtab := cursorAt(p)
 	defer c.module.rescue(vtab, &rc)
-	if err := c.Next(); err != nil {
+	row, err := c.Next()
+	c.row = row
+	if err != nil {
 		return c.module.fail(vtab, err)
 	}
 	return lib.SQLITE_OK
 }
 
 func onEOF(tls *libc.TLS, p uintptr) int32 {
-	if c, _ := cursorAt(p); c.EOF() {
+	if c, _ := cursorAt(p); c.row == nil {
 		return 1
 	}
 	return 0
@@ -283,15 +284,26 @@ func onEOF(tls *libc.TLS, p uintptr) int32 {
 
 func onColumn(tls *libc.TLS, p, ctx uintptr, i int32) (rc int32) {
 	c, _ := cursorAt(p)
+	if c.row == nil {
+		return lib.SQLITE_OK
+	}
+	done := false
 	defer func() {
-		if v := recover(); v != nil {
-			m := c.module
-			m.conn.functionFailed(ctx, &tables.PanicError{Table: m.Name(), Value: v, Stack: debug.Stack()})
+		// This is the hottest callback, and asking for a panic takes time.
+		if !done {
+			c.columnFailed(ctx, recover())
 			rc = lib.SQLITE_ERROR
 		}
 	}()
-	c.module.conn.result(ctx, c.Column(int(i)))
+	v := c.row.Column(int(i))
+	c.module.conn.result(ctx, &v)
+	done = true
 	return lib.SQLITE_OK
+}
+
+func (c *cursor) columnFailed(ctx uintptr, v any) {
+	m := c.module
+	m.conn.functionFailed(ctx, &tables.PanicError{Table: m.Name(), Value: v, Stack: debug.Stack()})
 }
 
 func onRowID(tls *libc.TLS, p, out uintptr) (rc int32) {
