@@ -159,7 +159,14 @@ func (c *collector) scope(ctx context.Context, a *question) ([]int32, []*space, 
 			continue
 		}
 		pids = append(pids, pid)
-		if sp := c.spaceOf(pid); sp != nil && !slices.Contains(spaces, sp) {
+		sp := c.spaceOf(pid)
+		if sp != nil && sp.inode == 0 {
+			// Another process may tell the number of the namespace.
+			if err := c.listProcesses(ctx); err != nil {
+				return nil, nil, err
+			}
+		}
+		if sp != nil && !slices.Contains(spaces, sp) {
 			spaces = append(spaces, sp)
 		}
 	}

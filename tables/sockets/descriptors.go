@@ -1,6 +1,7 @@
 package sockets
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -108,6 +109,11 @@ func (h *Host) descriptors(w *procfs.Walker, pid int32, found []procfs.FDInode) 
 	for _, f := range found {
 		t.held = append(t.held, held{inode: f.Inode, tid: pid, fd: f.FD})
 	}
+	// The kernel lists descriptors in order, a recorded tree need not.
+	slices.SortFunc(t.held, func(a, b held) int { return cmp.Compare(a.fd, b.fd) })
+	if err == nil {
+		found, err = h.threads(w, pid, found, &t)
+	}
 	switch {
 	case err == nil:
 		return t, found, nil
@@ -121,3 +127,37 @@ func (h *Host) descriptors(w *procfs.Walker, pid int32, found []procfs.FDInode) 
 	t.outcome = denied
 	return t, found, err
 }
+
+// threads adds the descriptors of threads that have a table of their own. Such
+// a table begins as a copy of the process's: what is in both is not repeated.
+func (h *Host) threads(w *procfs.Walker, pid int32, found []procfs.FDInode, t *table) ([]procfs.FDInode, error) {
+	tids, err := h.proc.TIDs(pid, nil)
+	if errors.Is(err, procfs.ErrVanished) {
+		if there, err := h.proc.Exists(pid); err == nil && there {
+			return found, nil // a recorded tree without threads
+		}
+	}
+	if err != nil || len(tids) < 2 {
+		return found, err
+	}
+	own := len(t.held)
+	for _, tid := range tids {
+		if tid == pid || h.sharesFiles(pid, tid) {
+			continue
+		}
+		found, err = h.proc.TaskSockets(w, pid, tid, found[:0])
+		for _, f := range found {
+			if !slices.ContainsFunc(t.held[:own], func(o held) bool { return o.fd == f.FD && o.inode == f.Inode }) {
+				t.held = append(t.held, held{inode: f.Inode, tid: tid, fd: f.FD})
+			}
+		}
+		if err != nil && !errors.Is(err, procfs.ErrVanished) {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+// sharesFiles reports whether a thread is known to use its process's
+// descriptor table.
+func (h *Host) sharesFiles(pid, tid int32) bool { return false }

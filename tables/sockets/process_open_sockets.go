@@ -14,7 +14,7 @@ const (
 		"'denied' if one could not be read or procfs hides processes, 'raced' if a process ended while it was read; empty for a row with a process."
 	docListener = "1 if peers that the socket does not know yet can reach it: it is in state LISTEN, or it is a bound UDP, UDP-Lite or UNIX " +
 		"datagram socket without a peer; else 0. NULL for a socket of which only the inode is known."
-	docNetns = "Inode of the socket's network namespace in nsfs, as in /proc/<pid>/ns/net; 0 if it cannot be told for want of privilege."
+	docNetns = "Inode of the socket's network namespace in nsfs, as in /proc/<pid>/ns/net; 0 if it cannot be told for want of privilege, NULL if only the socket's inode is known."
 
 	privilege = "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH name the holders of other users' sockets; without, those rows have pid -1."
 )
@@ -30,26 +30,26 @@ func (h *Host) ProcessOpenSockets() (tables.Table, error) {
 		{Column: tables.Column[row]{Name: "socket", Type: tables.BigInt, Get: inode,
 			Doc: "Inode of the socket in sockfs, as in the link of the descriptor; 0 for a TIME_WAIT socket and others without a file."}},
 		{needs: socket.FieldFamily, Column: tables.Column[row]{Name: "family", Type: tables.Integer, Flags: tables.Pushdown, Get: identified(family),
-			Doc: "Address family, AF_* of <sys/socket.h>: 1 UNIX, 2 IPv4, 10 IPv6, 16 netlink, 17 packet. NULL, as all that follows, for a socket of which only the inode is known."}},
+			Doc: "Address family, AF_* of <sys/socket.h>: 1 UNIX, 2 IPv4, 10 IPv6, 16 netlink, 17 packet. NULL if only the inode is known."}},
 		{needs: socket.FieldProtocol, Column: tables.Column[row]{Name: "protocol", Type: tables.Integer, Flags: tables.Pushdown,
 			Get: identified(func(r *row) tables.Value { return tables.Int(osqueryProtocol(r.Socket)) }),
-			Doc: "Protocol, IPPROTO_* for IP sockets: 6 TCP, 17 UDP, and as in osquery 255 for every raw and 1 for every ping socket; EtherType of a packet socket; 0 for UNIX."}},
+			Doc: "Protocol, IPPROTO_* for IP sockets: 6 TCP, 17 UDP, and as in osquery 255 for every raw and 1 for every ping socket; EtherType of a packet socket; 0 for UNIX. NULL if only the inode is known."}},
 		{needs: socket.FieldAddresses, Column: tables.Column[row]{Name: "local_address", Type: tables.Text, Flags: tables.Pushdown,
 			Get: identified(func(r *row) tables.Value { return emptyIfNull(tables.Addr(r.Local)) }),
-			Doc: "Address that an IP socket is bound to; empty for other families."}},
+			Doc: "Address that an IP socket is bound to; empty for other families. NULL if only the inode is known."}},
 		{needs: socket.FieldAddresses, Column: tables.Column[row]{Name: "remote_address", Type: tables.Text, Flags: tables.Pushdown,
 			Get: identified(func(r *row) tables.Value { return emptyIfNull(tables.Addr(r.Remote)) }),
-			Doc: "Address of an IP socket's peer, 0.0.0.0 or :: without one; empty for other families."}},
+			Doc: "Address of an IP socket's peer, 0.0.0.0 or :: without one; empty for other families. NULL if only the inode is known."}},
 		{needs: socket.FieldAddresses, Column: tables.Column[row]{Name: "local_port", Type: tables.Integer, Flags: tables.Pushdown, Get: identified(localPort),
-			Doc: "Port in host byte order; the IP protocol of a raw socket; 0 for families without ports."}},
+			Doc: "Port in host byte order; the IP protocol of a raw socket; 0 for families without ports. NULL if only the inode is known."}},
 		{needs: socket.FieldAddresses, Column: tables.Column[row]{Name: "remote_port", Type: tables.Integer, Flags: tables.Pushdown, Get: identified(remotePort),
-			Doc: "The peer's port, 0 without a peer."}},
+			Doc: "The peer's port, 0 without a peer. NULL if only the inode is known."}},
 		{needs: socket.FieldPath, Column: tables.Column[row]{Name: "path", Type: tables.Text,
 			Get: identified(func(r *row) tables.Value { return tables.String(displayPath(r.Socket)) }),
-			Doc: "Name of a UNIX socket, NUL bytes written as @; empty without a name and for other families."}},
+			Doc: "Name of a UNIX socket, NUL bytes written as @; empty without a name and for other families. NULL if only the inode is known."}},
 		{needs: socket.FieldState, Column: tables.Column[row]{Name: "state", Type: tables.Text, Flags: tables.Pushdown,
 			Get: identified(func(r *row) tables.Value { return tables.String(osqueryState(r.Kind, r.State)) }),
-			Doc: "State of a TCP socket in osquery's words, NONE for a packet socket, else empty; socket_states has the others'."}},
+			Doc: "State of a TCP socket in osquery's words, NONE for a packet socket, else empty; socket_states has the others'. NULL if only the inode is known."}},
 		{needs: socket.FieldNetns, Column: tables.Column[row]{Name: "net_namespace", Type: tables.Text, Flags: tables.Pushdown, Get: identified(netns), Doc: docNetns}},
 		{Column: tables.Column[row]{Name: "pid_reason", Type: tables.Text, Flags: tables.Hidden, Get: reason, Doc: docReason}},
 		{needs: listenerFields, Column: tables.Column[row]{Name: "is_listener", Type: tables.Integer, Flags: tables.Hidden, Get: identified(listener), Doc: docListener}},

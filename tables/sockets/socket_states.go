@@ -1,6 +1,8 @@
 package sockets
 
 import (
+	"strings"
+
 	"sockql/tables"
 	"sockql/tables/internal/socket"
 )
@@ -162,6 +164,9 @@ func socketStatesColumns() []column {
 
 // field makes a column that is NULL where the source does not know the field.
 func field(name string, t tables.Type, flags tables.Flags, needs socket.Fields, doc string, get func(*row) tables.Value) column {
+	if !strings.Contains(doc, "NULL") {
+		doc += " NULL where the socket has no such thing or the source in use cannot tell it."
+	}
 	return column{needs: needs, Column: tables.Column[row]{Name: name, Type: t, Flags: flags, Doc: doc, Get: known(needs, get)}}
 }
 

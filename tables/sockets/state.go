@@ -79,6 +79,8 @@ func realState(kind socket.Kind, code uint8) (name, meaning string) {
 		if code == socket.StateBoundInactive {
 			return "BOUND_INACTIVE", tcpStates[code-1].meaning
 		}
+	case code == socket.StateClose && kind&datagram == 0:
+		return "UNCONN", "has no peer"
 	case code == socket.StateClose:
 		return "UNCONN", "has no peer: takes from anybody and must name whom it sends to"
 	case code == socket.StateEstablished && kind&datagram != 0:
