@@ -37,10 +37,12 @@ func (c *cursor) fail(column string) {
 
 // more skips spaces and reports whether a column follows.
 func (c *cursor) more() bool {
-	for c.at < len(c.line) && c.line[c.at] == ' ' {
-		c.at++
+	at := c.at
+	for at < len(c.line) && c.line[at] == ' ' {
+		at++
 	}
-	return c.at < len(c.line)
+	c.at = at
+	return at < len(c.line)
 }
 
 // ended reports whether the column ends here.
@@ -58,16 +60,18 @@ func (c *cursor) colon(column string) {
 // hex takes hexadecimal digits, at least the given number of them.
 func (c *cursor) hex(least int, column string) uint64 {
 	var n uint64
-	start := c.at
-	for c.at < len(c.line) {
-		d := hexDigit(c.line[c.at])
+	rest := c.line[c.at:]
+	digits := 0
+	for digits < len(rest) {
+		d := hexDigit(rest[digits])
 		if d > 15 {
 			break
 		}
 		n = n<<4 | uint64(d)
-		c.at++
+		digits++
 	}
-	if digits := c.at - start; digits < least || digits > 16 {
+	c.at += digits
+	if digits < least || digits > 16 {
 		c.fail(column)
 		return 0
 	}
@@ -82,7 +86,7 @@ func (c *cursor) word(column string) uint32 {
 		return 0
 	}
 	var n, wrong uint32
-	for _, b := range c.line[c.at : c.at+8] {
+	for _, b := range (*[8]byte)(c.line[c.at:]) {
 		d := uint32(hexDigit(b))
 		wrong |= d
 		n = n<<4 | d&15
@@ -109,20 +113,19 @@ func (c *cursor) hex32(least int, column string) uint32 {
 // dec takes a whole column of decimal digits.
 func (c *cursor) dec(column string) uint64 {
 	c.more()
-	start := c.at
-	for c.at < len(c.line) && c.line[c.at]-'0' <= 9 {
-		c.at++
+	var n uint64
+	rest := c.line[c.at:]
+	digits := 0
+	for digits < len(rest) && rest[digits]-'0' <= 9 {
+		n = n*10 + uint64(rest[digits]-'0')
+		digits++
 	}
-	digits := c.line[start:c.at]
-	if len(digits) > 0 && len(digits) < 19 && c.ended() {
-		var n uint64
-		for _, b := range digits {
-			n = n*10 + uint64(b-'0')
-		}
-		return n
+	c.at += digits
+	ok := digits > 0 && c.ended()
+	if digits >= 20 && ok { // may not fit
+		n, ok = decimal(rest[:digits])
 	}
-	n, ok := decimal(digits)
-	if !ok || !c.ended() {
+	if !ok {
 		c.fail(column)
 		return 0
 	}
@@ -174,14 +177,16 @@ func (c *cursor) signed64(column string) int64 {
 // token takes a whole column of any content.
 func (c *cursor) token(column string) []byte {
 	c.more()
-	start := c.at
-	for c.at < len(c.line) && c.line[c.at] != ' ' {
-		c.at++
+	rest := c.line[c.at:]
+	size := 0
+	for size < len(rest) && rest[size] != ' ' {
+		size++
 	}
-	if c.at == start {
+	c.at += size
+	if size == 0 {
 		c.fail(column)
 	}
-	return c.line[start:c.at]
+	return rest[:size]
 }
 
 // hexDigit returns the value of a hexadecimal digit, 255 for any other byte.
