@@ -56,7 +56,7 @@ func ipIn(_ context.Context, _ *Call, args []tables.Value) (tables.Value, error)
 	cidr := args[1].String()
 	block, err := parseBlock(cidr)
 	if err != nil {
-		return tables.Null(), fmt.Errorf("ip_in: cidr %q: %w", cidr, err)
+		return tables.Null(), fmt.Errorf("ip_in: %q is no block of addresses", cidr)
 	}
 	addr, ok := address(args[0])
 	if !ok {
