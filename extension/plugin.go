@@ -1,0 +1,225 @@
+package extension
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"sync"
+	"time"
+
+	osquerygo "github.com/osquery/osquery-go"
+	"github.com/osquery/osquery-go/gen/osquery"
+
+	"sockql/tables"
+)
+
+var _ osquerygo.OsqueryPlugin = (*Plugin)(nil)
+
+// A Host is what the plugins of one process have in common. The zero values of
+// its fields work.
+type Host struct {
+	// Moment is how long calls share what tables collect: rows are at most so
+	// much older than their call. 0 means a second, a negative value gives each
+	// call a collection of its own.
+	Moment time.Duration
+	// Timeout ends a call; 0 means a minute. The call fails then even if its
+	// table does not stop.
+	Timeout time.Duration
+	// Concurrency is how many calls of one table run at a time, those included
+	// that have timed out and did not stop; 0 means four. More wait, as long
+	// as Timeout.
+	Concurrency int
+	// Log gets warnings of tables, each text once an hour; nil discards them.
+	Log *slog.Logger
+}
+
+func (h Host) orDefault() Host {
+	if h.Moment == 0 {
+		h.Moment = time.Second
+	}
+	if h.Timeout == 0 {
+		h.Timeout = time.Minute
+	}
+	if h.Concurrency <= 0 {
+		h.Concurrency = 4
+	}
+	if h.Log == nil {
+		h.Log = slog.New(slog.DiscardHandler)
+	}
+	return h
+}
+
+// A Plugin is a table as osquery's extension API sees it. It implements
+// osquery-go's OsqueryPlugin; that module's own table plugin does not pass on
+// which columns are read.
+type Plugin struct {
+	name    string
+	table   tables.Table
+	host    Host
+	moments *moments
+	slots   chan struct{}
+	warned  *onceAnHour
+}
+
+// Plugins makes plugins of tables, with names that name returns, and of which
+// it leaves out those with an empty name. Scans end with ctx. The returned
+// function closes what the plugins still keep.
+func (h Host) Plugins(ctx context.Context, list []tables.Table, name func(tables.Table) string) ([]*Plugin, func()) {
+	h = h.orDefault()
+	m := &moments{ctx: ctx, age: h.Moment, log: h.Log}
+	warned := &onceAnHour{last: map[string]time.Time{}}
+	var plugins []*Plugin
+	for _, t := range list {
+		if n := name(t); n != "" {
+			plugins = append(plugins, &Plugin{
+				name: n, table: t, host: h, moments: m, warned: warned,
+				slots: make(chan struct{}, h.Concurrency),
+			})
+		}
+	}
+	return plugins, m.stop
+}
+
+// Name returns the name under which the table is registered.
+func (p *Plugin) Name() string { return p.name }
+
+// RegistryName returns "table".
+func (p *Plugin) RegistryName() string { return "table" }
+
+// Ping reports success.
+func (p *Plugin) Ping() osquery.ExtensionStatus { return *success() }
+
+// Shutdown does nothing: [Run] ends the plugins' scans.
+func (p *Plugin) Shutdown() {}
+
+// Routes returns the columns as they are registered.
+func (p *Plugin) Routes() osquery.ExtensionPluginResponse {
+	schema := p.table.Schema()
+	routes := make(osquery.ExtensionPluginResponse, 0, len(schema.Columns))
+	for i := range schema.Columns {
+		c := &schema.Columns[i]
+		routes = append(routes, map[string]string{
+			"id": "column", "name": c.Name, "type": typeName(c.Type),
+			"op": strconv.Itoa(int(options(c))),
+		})
+	}
+	return routes
+}
+
+// Call answers the actions "generate" and "columns". A failure is told in the
+// status, with code 1.
+func (p *Plugin) Call(ctx context.Context, request osquery.ExtensionPluginRequest) osquery.ExtensionResponse {
+	switch action := request["action"]; action {
+	case "columns":
+		return osquery.ExtensionResponse{Status: success(), Response: p.Routes()}
+	case "generate":
+		r, err := parseRequest(p.table.Schema(), request["context"])
+		if err != nil {
+			return failure(fmt.Errorf("error parsing context JSON: %w", err))
+		}
+		rows, err := p.generate(ctx, r)
+		if err != nil {
+			return failure(fmt.Errorf("error generating table: %w", err))
+		}
+		return osquery.ExtensionResponse{Status: success(), Response: rows}
+	default:
+		return failure(fmt.Errorf("unknown action: %q", action))
+	}
+}
+
+func success() *osquery.ExtensionStatus { return &osquery.ExtensionStatus{Message: "OK"} }
+
+func failure(err error) osquery.ExtensionResponse {
+	return osquery.ExtensionResponse{Status: &osquery.ExtensionStatus{Code: 1, Message: err.Error()}}
+}
+
+// generate runs a scan on a goroutine of its own, so that a table that hangs
+// costs one slot and not the connection.
+func (p *Plugin) generate(ctx context.Context, r tables.Request) (osquery.ExtensionPluginResponse, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, p.host.Timeout, fmt.Errorf("table %s: no answer in %s", p.name, p.host.Timeout))
+	defer cancel()
+	select {
+	case p.slots <- struct{}{}:
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%d calls at a time: %w", p.host.Concurrency, context.Cause(ctx))
+	}
+	type result struct {
+		rows osquery.ExtensionPluginResponse
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() {
+		defer func() { <-p.slots }()
+		rows, err := p.scan(ctx, r)
+		done <- result{rows, err}
+	}()
+	select {
+	case res := <-done:
+		return res.rows, res.err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+}
+
+func (p *Plugin) scan(ctx context.Context, r tables.Request) (osquery.ExtensionPluginResponse, error) {
+	k := p.moments.join()
+	defer p.moments.leave(k)
+	q := tables.NewQuery(k.session, p.table.Schema(), r)
+	ctx, cancel := q.Context(ctx)
+	defer cancel()
+
+	schema := p.table.Schema()
+	var used []int
+	for i := range schema.Columns {
+		if q.Used(i) {
+			used = append(used, i)
+		}
+	}
+	rows := osquery.ExtensionPluginResponse{}
+	err := tables.Run(ctx, p.table, q, func(row tables.Row) bool {
+		cells := make(map[string]string, len(used))
+		for _, i := range used {
+			c := &schema.Columns[i]
+			if text, ok := render(c.Type, row.Column(i)); ok {
+				cells[c.Name] = text
+			}
+		}
+		rows = append(rows, cells)
+		return true
+	})
+	for _, w := range k.session.TakeWarnings() {
+		if p.warned.say(w.Error()) {
+			p.host.Log.Warn("rows or cells are missing", "table", p.name, "reason", w)
+		}
+	}
+	var panicked *tables.PanicError
+	if errors.As(err, &panicked) {
+		p.host.Log.Error("table panicked", "table", p.name, "panic", panicked.Value, "stack", string(panicked.Stack))
+	}
+	if err != nil {
+		return nil, err
+	}
+	return rows, nil
+}
+
+// onceAnHour keeps a warning that every query raises from filling a log.
+type onceAnHour struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+func (o *onceAnHour) say(text string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	if t, ok := o.last[text]; ok && now.Sub(t) < time.Hour {
+		return false
+	}
+	if len(o.last) >= 1000 { // texts that name a pid each
+		clear(o.last)
+	}
+	o.last[text] = now
+	return true
+}
