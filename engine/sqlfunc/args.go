@@ -18,6 +18,11 @@ func text(v tables.Value) string {
 	return s
 }
 
+// An osqueryError is an error whose text is osquery's.
+type osqueryError string
+
+func (e osqueryError) Error() string { return string(e) }
+
 // anyNull reports whether an argument is NULL.
 func anyNull(args []tables.Value) bool {
 	for _, v := range args {

@@ -19,21 +19,21 @@ func cidrFunctions() []Function {
 
 func inCIDRBlock(_ context.Context, _ *Call, args []tables.Value) (tables.Value, error) {
 	if args[0].Kind() != tables.KindText {
-		return tables.Null(), errors.New("CIDR must be a string")
+		return tables.Null(), osqueryError("CIDR must be a string")
 	}
 	if args[1].Kind() != tables.KindText {
-		return tables.Null(), errors.New("IP address must be a string")
+		return tables.Null(), osqueryError("IP address must be a string")
 	}
 	addr, err := boostAddress(text(args[1]))
 	if err != nil {
-		return tables.Null(), errors.New("IP address cannot be parsed")
+		return tables.Null(), osqueryError("IP address cannot be parsed")
 	}
 	network, err := boostNetwork(text(args[0]))
 	switch {
 	case addr.Is4() && (err != nil || !network.Addr().Is4()):
-		return tables.Null(), errors.New("CIDR for IP address v4 cannot be parsed")
+		return tables.Null(), osqueryError("CIDR for IP address v4 cannot be parsed")
 	case addr.Is6() && (err != nil || !network.Addr().Is6()):
-		return tables.Null(), errors.New("CIDR for IP address v6 cannot be parsed")
+		return tables.Null(), osqueryError("CIDR for IP address v6 cannot be parsed")
 	}
 	return tables.Bool(isHost(network, addr)), nil
 }

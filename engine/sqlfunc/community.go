@@ -5,7 +5,6 @@ import (
 	"crypto/sha1"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"math"
 	"net/netip"
 
@@ -55,37 +54,37 @@ func communityID(args []tables.Value) (string, error) {
 	var seed int64
 	if len(args) == 6 {
 		if args[5].Kind() != tables.KindInt {
-			return "", errors.New("Community ID seed must be an integer")
+			return "", osqueryError("Community ID seed must be an integer")
 		}
 		seed = args[5].Int64()
 		if seed < math.MinInt16 || seed > math.MaxInt16 {
-			return "", errors.New("Community ID seed must fit in 2 bytes")
+			return "", osqueryError("Community ID seed must fit in 2 bytes")
 		}
 	}
 	if args[0].Kind() != tables.KindText || args[1].Kind() != tables.KindText {
-		return "", errors.New("Community ID IPs must be strings")
+		return "", osqueryError("Community ID IPs must be strings")
 	}
 	source, err := boostAddress(text(args[0]))
 	if err != nil {
-		return "", errors.New("Community ID saddr cannot be parsed as IP")
+		return "", osqueryError("Community ID saddr cannot be parsed as IP")
 	}
 	destination, err := boostAddress(text(args[1]))
 	if err != nil {
-		return "", errors.New("Community ID daddr cannot be parsed as IP")
+		return "", osqueryError("Community ID daddr cannot be parsed as IP")
 	}
 	if args[2].Kind() != tables.KindInt || args[3].Kind() != tables.KindInt {
-		return "", errors.New("Community ID ports must be integers")
+		return "", osqueryError("Community ID ports must be integers")
 	}
 	sourcePort, destinationPort := args[2].Int64(), args[3].Int64()
 	if min(sourcePort, destinationPort) < 0 || max(sourcePort, destinationPort) > math.MaxUint16 {
-		return "", errors.New("Community ID ports must fit in 2 bytes")
+		return "", osqueryError("Community ID ports must fit in 2 bytes")
 	}
 	if args[4].Kind() != tables.KindInt {
-		return "", errors.New("Community ID protocol must be an integer")
+		return "", osqueryError("Community ID protocol must be an integer")
 	}
 	protocol := args[4].Int64()
 	if protocol < 0 || protocol > math.MaxUint8 {
-		return "", errors.New("Community ID protocol must fit in 1 byte")
+		return "", osqueryError("Community ID protocol must fit in 1 byte")
 	}
 	f := flow{source, destination, uint16(sourcePort), uint16(destinationPort), uint8(protocol)}
 	return f.communityID(uint16(int16(seed))), nil

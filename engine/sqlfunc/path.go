@@ -2,7 +2,6 @@ package sqlfunc
 
 import (
 	"context"
-	"errors"
 	"io/fs"
 	"strings"
 
@@ -30,7 +29,7 @@ func pathFunctions(stat func(name string) (fs.FileInfo, error)) []Function {
 
 func parentDirectory(_ context.Context, _ *Call, args []tables.Value) (tables.Value, error) {
 	if args[0].Kind() != tables.KindText {
-		return tables.Null(), errors.New("Invalid inputs to parent_directory, TEXT was expected")
+		return tables.Null(), osqueryError("Invalid inputs to parent_directory, TEXT was expected")
 	}
 	path := text(args[0])
 	slash := strings.LastIndexByte(path, '/')
@@ -44,7 +43,7 @@ func findFilePathInCmd(stat func(string) (fs.FileInfo, error)) func(context.Cont
 	return func(_ context.Context, _ *Call, args []tables.Value) (tables.Value, error) {
 		c, ok := newCommand(args)
 		if !ok {
-			return tables.Null(), errors.New("Invalid inputs to find_binary_path_from_cmd")
+			return tables.Null(), osqueryError("Invalid inputs to find_binary_path_from_cmd")
 		}
 		return tables.String(c.program(stat, false)), nil
 	}
@@ -54,7 +53,7 @@ func isPathDeterministic(stat func(string) (fs.FileInfo, error)) func(context.Co
 	return func(_ context.Context, _ *Call, args []tables.Value) (tables.Value, error) {
 		c, ok := newCommand(args)
 		if !ok {
-			return tables.Null(), errors.New("Invalid inputs to is_path_deterministic")
+			return tables.Null(), osqueryError("Invalid inputs to is_path_deterministic")
 		}
 		shortest := c.program(stat, false)
 		sure := shortest == "" || len(shortest) == len(c.line) || len(shortest) == len(c.program(stat, true))

@@ -38,7 +38,7 @@ const (
 
 // errRegex is osquery's text for every pattern that std::regex refuses, and for
 // the matches that it gives up.
-var errRegex = errors.New("Invalid regex")
+const errRegex = osqueryError("Invalid regex")
 
 func regexMatch(ctx context.Context, c *Call, args []tables.Value) (tables.Value, error) {
 	if anyNull(args) {

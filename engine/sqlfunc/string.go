@@ -3,7 +3,6 @@ package sqlfunc
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"math"
 	"net/netip"
 	"strings"
@@ -32,7 +31,7 @@ func stringFunctions() []Function {
 	}
 }
 
-var errSplitInput = errors.New("Invalid input to split function") // osquery's text, as all capitalised errors here
+const errSplitInput = osqueryError("Invalid input to split function")
 
 func split(_ context.Context, _ *Call, args []tables.Value) (tables.Value, error) {
 	if anyNull(args) {
@@ -66,7 +65,7 @@ func concat(_ context.Context, _ *Call, args []tables.Value) (tables.Value, erro
 
 func concatWS(_ context.Context, _ *Call, args []tables.Value) (tables.Value, error) {
 	if len(args) == 0 {
-		return tables.Null(), errors.New("Missing separator to concat_ws")
+		return tables.Null(), osqueryError("Missing separator to concat_ws")
 	}
 	return join(text(args[0]), args[1:])
 }
@@ -86,7 +85,7 @@ func join(separator string, parts []tables.Value) (tables.Value, error) {
 		}
 	}
 	if b.Len() > math.MaxInt32 {
-		return tables.Null(), errors.New("Too much data for concat_ws")
+		return tables.Null(), osqueryError("Too much data for concat_ws")
 	}
 	return tables.String(b.String()), nil
 }

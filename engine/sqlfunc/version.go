@@ -2,7 +2,6 @@ package sqlfunc
 
 import (
 	"context"
-	"errors"
 	"strings"
 
 	"sockql/tables"
@@ -28,12 +27,12 @@ func Collations() []Collation {
 
 func versionCompare(_ context.Context, _ *Call, args []tables.Value) (tables.Value, error) {
 	if len(args) < 2 || args[0].Kind() != tables.KindText || args[1].Kind() != tables.KindText {
-		return tables.Null(), errors.New("Must provide two version strings to compare.")
+		return tables.Null(), osqueryError("Must provide two version strings to compare.")
 	}
 	rules := plainVersion
 	if len(args) > 2 {
 		if args[2].Kind() != tables.KindText {
-			return tables.Null(), errors.New("The optional third parameter is not a string.")
+			return tables.Null(), osqueryError("The optional third parameter is not a string.")
 		}
 		switch strings.ToUpper(text(args[2])) {
 		case "ARCH":
@@ -43,7 +42,7 @@ func versionCompare(_ context.Context, _ *Call, args []tables.Value) (tables.Val
 		case "RHEL":
 			rules = rhelVersion
 		default:
-			return tables.Null(), errors.New("The optional third parameter does not match one of: (ARCH, DPKG, RHEL).")
+			return tables.Null(), osqueryError("The optional third parameter does not match one of: (ARCH, DPKG, RHEL).")
 		}
 	}
 	return tables.Int(rules.compare(text(args[0]), text(args[1]))), nil
