@@ -6,5 +6,6 @@
 // Pretty keeps a result set in memory, because a column is as wide as its
 // widest cell. Every other mode streams through one buffer.
 //
-// The package needs no privilege. A Printer belongs to one goroutine.
+// The package needs no privilege. A Printer belongs to one goroutine,
+// except for its count of rows.
 package render

@@ -16,6 +16,7 @@ const (
 	Markdown
 	TSV
 	Expanded
+	Aligned
 )
 
 var modes = [...]struct{ name, doc string }{
@@ -29,6 +30,7 @@ var modes = [...]struct{ name, doc string }{
 	JSONL:      {"jsonl", "one JSON object per line and no array around them"},
 	Markdown:   {"markdown", "a Markdown table"},
 	TSV:        {"tsv", "tab-separated values with \\t \\n \\r \\\\ escaped"},
+	Aligned:    {"aligned", "columns as wide as their cells, without borders"},
 	Expanded:   {"expanded", "one block per row, one column per line"},
 }
 
@@ -68,5 +70,5 @@ func (m Mode) Doc() string { return modes[m].doc }
 // could steer a terminal is then escaped wherever the output goes, since such
 // output meets a terminal sooner or later.
 func (m Mode) human() bool {
-	return m == Pretty || m == Column || m == Expanded || m == Markdown
+	return m == Pretty || m == Aligned || m == Column || m == Expanded || m == Markdown
 }

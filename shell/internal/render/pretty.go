@@ -83,14 +83,13 @@ func (p *pretty) end(o *output) {
 		})
 		return
 	}
+	if p.options.Mode == Aligned {
+		p.align(o)
+		return
+	}
 	p.rule(o)
 	for i, n := range p.names {
-		o.buf = append(o.buf, "| "...)
-		if p.options.Color {
-			o.buf = append(append(append(o.buf, bold...), n...), reset...)
-		} else {
-			o.buf = append(o.buf, n...)
-		}
+		o.buf = p.paint(append(o.buf, "| "...), bold, n)
 		o.buf = repeat(o.buf, blanks, p.widths[i]-p.measure(n)+1)
 	}
 	o.buf = append(o.buf, "|\n"...)
@@ -108,11 +107,64 @@ func (p *pretty) end(o *output) {
 	p.rule(o)
 }
 
-// total is the width of the table with its borders.
+// align draws the table without borders. Nothing fills up the last column, and
+// a column of states is coloured.
+func (p *pretty) align(o *output) {
+	for i, n := range p.names {
+		o.buf = p.fill(p.paint(o.buf, bold, n), i, n)
+	}
+	p.each(func(col int, text []byte) {
+		color := ""
+		if string(p.names[col]) == "state" {
+			color = stateColor(string(text))
+		}
+		o.buf = p.fill(p.paint(o.buf, color, text), col, text)
+		if len(o.buf) > spill {
+			o.flush()
+		}
+	})
+}
+
+// paint appends a text, coloured if colours are allowed.
+func (p *pretty) paint(dst []byte, color string, text []byte) []byte {
+	if !p.options.Color || color == "" {
+		return append(dst, text...)
+	}
+	return append(append(append(dst, color...), text...), reset...)
+}
+
+// fill appends what stands between a cell without borders and the next.
+func (p *pretty) fill(dst []byte, col int, text []byte) []byte {
+	if col == len(p.names)-1 {
+		return append(dst, '\n')
+	}
+	return repeat(dst, blanks, p.widths[col]-p.measure(text)+2)
+}
+
+// stateColor tells apart at a glance who waits for connections, who talks, and
+// what is left of a talk.
+func stateColor(state string) string {
+	switch state {
+	case "LISTEN":
+		return "\x1b[32m"
+	case "ESTABLISHED":
+		return "\x1b[36m"
+	case "SYN_SENT", "SYN_RECV", "CLOSE_WAIT":
+		return "\x1b[33m"
+	case "TIME_WAIT", "FIN_WAIT1", "FIN_WAIT2", "LAST_ACK", "CLOSING", "CLOSED":
+		return "\x1b[2m"
+	}
+	return ""
+}
+
+// total is the width of the table.
 func (p *pretty) total() int {
-	n := 1
+	n, between := 1, 3
+	if p.options.Mode == Aligned {
+		n, between = -2, 2
+	}
 	for _, w := range p.widths {
-		n += w + 3
+		n += w + between
 	}
 	return n
 }

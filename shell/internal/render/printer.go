@@ -2,6 +2,7 @@ package render
 
 import (
 	"io"
+	"sync/atomic"
 
 	"sockql/tables"
 )
@@ -25,7 +26,7 @@ type Options struct {
 	// Terminal says that a terminal shows the output: no byte of a cell
 	// reaches it that could steer it, and widths are what it displays.
 	Terminal bool
-	// Screen is the terminal's width in characters. A pretty table that is
+	// Screen is the terminal's width in characters. A pretty or aligned table that is
 	// wider is written expanded; 0 never is.
 	Screen int
 	// Color allows colours.
@@ -42,7 +43,7 @@ type Printer struct {
 	format format
 	names  []string
 	rows   int64 // of this result set
-	total  int64
+	total  atomic.Int64
 }
 
 // A format writes one mode. Nothing but close is called for a result set
@@ -127,7 +128,7 @@ func (p *Printer) Row(cells []tables.Value) error {
 		p.format.begin(&p.out, p.names)
 	}
 	p.rows++
-	p.total++
+	p.total.Add(1)
 	p.format.row(&p.out, cells)
 	p.out.spill()
 	return p.out.err
@@ -150,5 +151,6 @@ func (p *Printer) Close() error {
 	return p.out.err
 }
 
-// Rows returns how many rows were written.
-func (p *Printer) Rows() int64 { return p.total }
+// Rows returns how many rows were written so far. It may be called from any
+// goroutine.
+func (p *Printer) Rows() int64 { return p.total.Load() }

@@ -1,0 +1,69 @@
+// Command sockql asks with SQL what sockets and processes of this host do. It
+// takes the flags and dot commands of osqueryi, in whose place it may stand.
+//
+// It needs no privilege; what it sees without is less, and it says so.
+package main
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+
+	"sockql/engine"
+	"sockql/engine/sqlfunc"
+	"sockql/shell"
+	"sockql/tables/builtin"
+)
+
+func main() {
+	os.Exit(run(os.Args))
+}
+
+func run(args []string) int {
+	return shell.Main(shell.Config{
+		Version: versionText(),
+		Stdin:   os.Stdin,
+		Stdout:  os.Stdout,
+		Stderr:  os.Stderr,
+		Getenv:  os.Getenv,
+		Engine:  newEngine,
+		// The subcommands beside the shell, one a line.
+		Subcommands: []shell.Subcommand{},
+	}, args)
+}
+
+func newEngine(from shell.Sources) (*engine.Engine, error) {
+	all, err := builtin.Tables(builtin.Config{Proc: from.Proc, Source: from.Source})
+	if err != nil {
+		if from.Proc != "" {
+			return nil, fmt.Errorf("--proc %q: %w\n--proc takes the mount point of a procfs, or a tree recorded from one", from.Proc, err)
+		}
+		return nil, err
+	}
+	offered := all[:0]
+	for _, t := range all {
+		if from.Offered(t.Schema().Name) {
+			offered = append(offered, t)
+		}
+	}
+	return engine.New(engine.Config{
+		Tables:     offered,
+		Functions:  sqlfunc.All(sqlfunc.Config{AllowResolve: from.Resolve}),
+		Collations: sqlfunc.Collations(),
+	})
+}
+
+// version is set by the linker (-X main.version=…).
+var version string
+
+// versionText falls back on what the go command has stamped into the binary: a
+// tag, or the time and hash of the commit.
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "unknown"
+}

@@ -1,0 +1,322 @@
+package shell
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"sockql/tables"
+)
+
+// completer offers what may follow at the cursor. It implements
+// readline.AutoCompleter.
+type completer struct {
+	shell     *shell
+	functions []string
+	width     func() int
+}
+
+// Do returns the endings of the candidates and how many characters of them
+// stand before the cursor.
+func (c *completer) Do(line []rune, pos int) ([][]rune, int) {
+	before, after := string(line[:pos]), string(line[pos:])
+	word, found := c.candidates(before, after)
+	slices.Sort(found)
+	found = slices.Compact(found)
+	var endings [][]rune
+	widest := 0
+	for _, f := range found {
+		if len(f) >= len(word) && strings.EqualFold(f[:len(word)], word) {
+			endings = append(endings, []rune(f[len(word):]))
+			widest = max(widest, utf8.RuneCountInString(f))
+		}
+	}
+	// The editor cannot draw a list in a terminal that is narrower than its
+	// longest line.
+	if len(endings) > 1 && widest+2 >= c.width() {
+		return nil, 0
+	}
+	return endings, utf8.RuneCountInString(word)
+}
+
+// candidates returns the word that ends at the cursor and what it may become.
+func (c *completer) candidates(before, after string) (word string, found []string) {
+	pending := c.shell.pending
+	if pending == "" && strings.HasPrefix(before, ".") {
+		return c.dotCandidates(before)
+	}
+	text := before
+	if pending != "" {
+		text = pending + "\n" + before
+	}
+	tokens := tokenize(text)
+	if len(tokens) > 0 && tokens[len(tokens)-1].open {
+		return "", nil // within a string or comment
+	}
+	start := len(text)
+	for start > 0 && isWordByte(text[start-1]) {
+		start--
+	}
+	word = text[start:]
+	if len(tokens) > 0 && tokens[len(tokens)-1].end == len(text) && word != "" {
+		tokens = tokens[:len(tokens)-1]
+	}
+	whole := tokenize(text + after)
+	named := c.tablesIn(whole)
+	if start > 0 && text[start-1] == '.' {
+		owner := ""
+		if len(tokens) >= 2 {
+			owner = tokens[len(tokens)-2].text
+		}
+		for _, t := range named {
+			if strings.EqualFold(t.alias, owner) {
+				found = append(found, columnNames(t.schema)...)
+			}
+		}
+		return word, found
+	}
+	previous := ""
+	if len(tokens) > 0 {
+		previous = strings.ToLower(tokens[len(tokens)-1].text)
+	}
+	if previous == "from" || previous == "join" || previous == "," && inFrom(tokens) {
+		return word, c.tableNames()
+	}
+	if word == "" && len(named) == 0 {
+		return word, nil // everything is no help
+	}
+	for _, t := range named {
+		found = append(found, columnNames(t.schema)...)
+		if t.alias != "" {
+			found = append(found, t.alias)
+		}
+	}
+	if word == "" {
+		return word, found
+	}
+	for _, f := range c.functions {
+		found = append(found, f+"(")
+	}
+	upper := word == strings.ToUpper(word)
+	for _, k := range sqlKeywords {
+		if !upper {
+			k = strings.ToLower(k)
+		}
+		found = append(found, k)
+	}
+	if len(named) == 0 {
+		found = append(found, c.tableNames()...)
+	}
+	return word, found
+}
+
+func (c *completer) tableNames() []string {
+	var names []string
+	for _, t := range c.shell.schemas("") {
+		names = append(names, t.name)
+	}
+	return names
+}
+
+func columnNames(schema *tables.Schema) []string {
+	var names []string
+	for _, column := range schema.Columns {
+		names = append(names, column.Name)
+	}
+	return names
+}
+
+// dotCandidates completes dot commands and their arguments.
+func (c *completer) dotCandidates(before string) (word string, found []string) {
+	name, rest, hasArgs := strings.Cut(before[1:], " ")
+	if !hasArgs {
+		for _, d := range dotCommands() {
+			found = append(found, d.name)
+		}
+		return name, found
+	}
+	word = rest[strings.LastIndexByte(rest, ' ')+1:]
+	for _, d := range dotCommands() {
+		if !strings.HasPrefix(d.name, name) || len(name) < d.least {
+			continue
+		}
+		switch d.complete {
+		case "table":
+			found = c.tableNames()
+		case "mode":
+			found = modeNames()
+		case "bool":
+			found = []string{"on", "off"}
+		case "command":
+			for _, other := range dotCommands() {
+				found = append(found, other.name)
+			}
+			found = append(found, topicNames()...)
+		case "file":
+			found = files(word)
+		}
+		if d.name == "watch" && strings.Contains(strings.TrimLeft(rest, " "), " ") {
+			_, sql, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")
+			return c.candidates(sql, "")
+		}
+		break
+	}
+	return word, found
+}
+
+// files returns the paths that begin as word does, directories with a slash.
+func files(word string) []string {
+	matches, err := filepath.Glob(globEscape(word) + "*")
+	if err != nil {
+		return nil
+	}
+	for i, m := range matches {
+		if info, err := os.Stat(m); err == nil && info.IsDir() {
+			matches[i] += "/"
+		}
+	}
+	return matches
+}
+
+func globEscape(s string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(s)
+}
+
+// A token is a word, a quoted name, a string or a single character of SQL.
+type token struct {
+	text       string // without quotes
+	start, end int
+	quoted     bool // a string
+	open       bool // a string or comment that does not end
+}
+
+// tokenize splits SQL far enough to find its tables; comments are left out.
+func tokenize(sql string) []token {
+	var tokens []token
+	for i := 0; i < len(sql); {
+		start := i
+		switch ch := sql[i]; {
+		case isSpace(ch):
+			i++
+		case strings.HasPrefix(sql[i:], "--"):
+			end := strings.IndexByte(sql[i:], '\n')
+			if end < 0 {
+				return append(tokens, token{start: start, end: len(sql), open: true})
+			}
+			i += end
+		case strings.HasPrefix(sql[i:], "/*"):
+			end := strings.Index(sql[i+2:], "*/")
+			if end < 0 {
+				return append(tokens, token{start: start, end: len(sql), open: true})
+			}
+			i += end + 4
+		case ch == '\'' || ch == '"' || ch == '`':
+			i++
+			for i < len(sql) && (sql[i] != ch || i+1 < len(sql) && sql[i+1] == ch) {
+				if sql[i] == ch {
+					i++
+				}
+				i++
+			}
+			if i >= len(sql) {
+				return append(tokens, token{text: sql[start+1:], start: start, end: len(sql), quoted: ch == '\'', open: true})
+			}
+			i++
+			tokens = append(tokens, token{text: sql[start+1 : i-1], start: start, end: i, quoted: ch == '\''})
+		case isWordByte(ch):
+			for i < len(sql) && isWordByte(sql[i]) {
+				i++
+			}
+			tokens = append(tokens, token{text: sql[start:i], start: start, end: i})
+		default:
+			i++
+			tokens = append(tokens, token{text: sql[start:i], start: start, end: i})
+		}
+	}
+	return tokens
+}
+
+func isWordByte(c byte) bool {
+	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= utf8.RuneSelf
+}
+
+func identifierLike(s string) bool {
+	for i := range len(s) {
+		if !isWordByte(s[i]) {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// inFrom reports whether the tokens end within the list of a FROM clause.
+func inFrom(tokens []token) bool {
+	for i := len(tokens) - 1; i >= 0; i-- {
+		switch strings.ToLower(tokens[i].text) {
+		case "from", "join":
+			return true
+		case "select", "where", "group", "order", "on", "using", "limit", "having", "set", "values", "(":
+			return false
+		}
+	}
+	return false
+}
+
+// A tableRef is a table that a statement reads, under the name that it gives it.
+type tableRef struct {
+	alias  string
+	schema *tables.Schema
+}
+
+// tablesIn finds the tables of a statement, which may still lack much.
+func (c *completer) tablesIn(tokens []token) []tableRef {
+	var found []tableRef
+	expect, within := false, false
+	for i, t := range tokens {
+		lower := strings.ToLower(t.text)
+		switch {
+		case lower == "from" || lower == "join":
+			expect, within = true, true
+			continue
+		case lower == "," && within:
+			expect = true
+			continue
+		case slices.Contains(sqlClauses, lower):
+			within = false
+		}
+		if !expect {
+			continue
+		}
+		expect = false
+		table := c.shell.engine.Table(t.text)
+		if table == nil || t.quoted {
+			continue
+		}
+		ref := tableRef{alias: t.text, schema: table.Schema()}
+		next := i + 1
+		if next < len(tokens) && strings.EqualFold(tokens[next].text, "as") {
+			next++
+		}
+		if next < len(tokens) && identifierLike(tokens[next].text) && !slices.Contains(sqlKeywords, strings.ToUpper(tokens[next].text)) {
+			ref.alias = tokens[next].text
+		}
+		found = append(found, ref)
+	}
+	return found
+}
+
+// sqlClauses end the list of a FROM clause.
+var sqlClauses = []string{"where", "group", "order", "limit", "having", "union", "except", "intersect", "window", "select", ";"}
+
+// sqlKeywords are the words that a query is written with
+// (https://www.sqlite.org/lang_keywords.html).
+var sqlKeywords = []string{
+	"ALL", "AND", "AS", "ASC", "BETWEEN", "BY", "CASE", "CAST", "COLLATE", "CREATE", "CROSS", "CURRENT_TIMESTAMP",
+	"DELETE", "DESC", "DISTINCT", "DROP", "ELSE", "END", "ESCAPE", "EXCEPT", "EXISTS", "EXPLAIN", "FILTER", "FROM",
+	"FULL", "GLOB", "GROUP", "HAVING", "IN", "INNER", "INSERT", "INTERSECT", "INTO", "IS", "JOIN", "LEFT", "LIKE",
+	"LIMIT", "MATERIALIZED", "NATURAL", "NOT", "NULL", "NULLS", "OFFSET", "ON", "OR", "ORDER", "OUTER", "OVER",
+	"PARTITION", "PLAN", "PRAGMA", "QUERY", "RECURSIVE", "REGEXP", "RIGHT", "SELECT", "TABLE", "TEMP", "THEN",
+	"UNION", "UPDATE", "USING", "VALUES", "VIEW", "WHEN", "WHERE", "WINDOW", "WITH",
+}

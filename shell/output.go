@@ -1,0 +1,246 @@
+package shell
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/term"
+
+	"sockql/shell/internal/render"
+)
+
+// terminal is what the shell knows of the terminal it may have.
+type terminal struct {
+	in, out, err bool // standard input, output and error are terminals
+	color        bool
+	fd           int // of the one that results go to
+}
+
+func findTerminal(c *Config, f *flags) terminal {
+	t := terminal{in: isTerminal(c.Stdin), out: isTerminal(c.Stdout), err: isTerminal(c.Stderr)}
+	if t.out {
+		t.fd = int(c.Stdout.Fd())
+	}
+	switch f.string("color") {
+	case "always":
+		t.color = true
+	case "auto": // https://no-color.org
+		t.color = t.out && c.Getenv("NO_COLOR") == "" && c.Getenv("TERM") != "dumb"
+	}
+	return t
+}
+
+func isTerminal(f *os.File) bool { return f != nil && term.IsTerminal(int(f.Fd())) }
+
+// size returns the terminal's columns and lines, or zeros.
+func (t *terminal) size() (columns, lines int) {
+	if !t.out {
+		return 0, 0
+	}
+	columns, lines, err := term.GetSize(t.fd)
+	if err != nil {
+		return 0, 0
+	}
+	return columns, lines
+}
+
+// sink is where the results of one input go: standard output, perhaps through
+// a pager, or a file.
+type sink struct {
+	shell    *shell
+	w        io.Writer
+	file     *os.File // closed at the end
+	terminal bool
+	progress *progress
+
+	// While a pager may be needed, output gathers in held.
+	paging bool
+	limit  int // lines that fit
+	lines  int
+	held   []byte
+	cmd    *exec.Cmd
+	pipe   io.WriteCloser
+}
+
+// open returns where the next results go.
+func (s *shell) open() (*sink, error) {
+	k := &sink{shell: s, w: s.stdout}
+	switch {
+	case s.once != nil:
+		k.w, k.file = s.once, s.once
+		s.once = nil
+	case s.output != nil:
+		k.w = s.output
+	case s.term.out:
+		k.terminal = true
+		if _, lines := s.term.size(); s.pager && s.term.in && lines > 2 {
+			k.paging, k.limit = true, lines-2
+		}
+	}
+	return k, nil
+}
+
+// Write takes what a renderer has written.
+func (k *sink) Write(b []byte) (int, error) {
+	if k.terminal {
+		k.progress.clear()
+	}
+	if !k.paging {
+		return k.w.Write(b)
+	}
+	if k.pipe == nil {
+		k.held = append(k.held, b...)
+		for _, c := range b {
+			if c == '\n' {
+				k.lines++
+			}
+		}
+		if k.lines <= k.limit {
+			return len(b), nil
+		}
+		if err := k.startPager(); err != nil {
+			k.paging = false
+			_, err = k.w.Write(k.held)
+			k.held = nil
+			return len(b), err
+		}
+		held := k.held
+		k.held = nil
+		if _, err := k.pipe.Write(held); err != nil {
+			return 0, err
+		}
+		return len(b), nil
+	}
+	return k.pipe.Write(b)
+}
+
+// startPager starts the program that shows long output. less gets the options
+// that git gives it too: leave short output alone, pass colours on, keep the
+// screen.
+func (k *sink) startPager() error {
+	s := k.shell
+	command := s.config.Getenv("SOCKQL_PAGER")
+	if command == "" {
+		command = s.config.Getenv("PAGER")
+	}
+	if command == "" {
+		command = "less"
+	}
+	cmd := exec.Command("/bin/sh", "-c", command)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = nil, s.config.Stdout, s.config.Stderr
+	cmd.Env = os.Environ()
+	if s.config.Getenv("LESS") == "" {
+		cmd.Env = append(cmd.Env, "LESS=FRX")
+	}
+	if name := strings.Fields(command); len(name) > 0 {
+		if _, err := exec.LookPath(name[0]); err != nil {
+			return err
+		}
+	}
+	pipe, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	k.cmd, k.pipe = cmd, pipe
+	return nil
+}
+
+// beforeMessage brings standard output to where a message on standard error
+// belongs after it.
+func (k *sink) beforeMessage() { k.progress.clear() }
+
+// Close ends the output and waits for the pager.
+func (k *sink) Close() error {
+	k.progress.clear()
+	var err error
+	if len(k.held) > 0 {
+		_, err = k.w.Write(k.held)
+	}
+	if k.cmd != nil {
+		k.pipe.Close()
+		// Its status says how somebody left it, nothing about the result.
+		k.cmd.Wait()
+	}
+	if k.file != nil {
+		err = errors.Join(err, k.file.Close())
+	}
+	return err
+}
+
+// redirect opens the file of .output, .once and --output.
+func redirect(path string) (*os.File, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("%w; results stay on standard output", err)
+	}
+	return f, nil
+}
+
+// progress shows on a terminal that a long statement is alive, until its first
+// output. Its methods may be called on nil and from any goroutine.
+type progress struct {
+	mu      sync.Mutex
+	w       io.Writer
+	started time.Time
+	shown   bool
+	done    bool
+	stopped chan struct{}
+}
+
+// startProgress shows a line on standard error after half a second.
+func (s *shell) startProgress(out *sink, printer *render.Printer) *progress {
+	if !s.term.err || !s.flags.bool("progress") {
+		return nil
+	}
+	p := &progress{w: s.stderr, started: time.Now(), stopped: make(chan struct{})}
+	out.progress = p
+	go p.run(printer)
+	return p
+}
+
+func (p *progress) run(printer *render.Printer) {
+	tick := time.NewTicker(500 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-p.stopped:
+			return
+		case <-tick.C:
+		}
+		p.mu.Lock()
+		if !p.done {
+			p.shown = true
+			fmt.Fprintf(p.w, "\r\x1b[K%.1f s, %d rows", time.Since(p.started).Seconds(), printer.Rows())
+		}
+		p.mu.Unlock()
+	}
+}
+
+// clear removes the line for good.
+func (p *progress) clear() {
+	if p == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.shown {
+		fmt.Fprint(p.w, "\r\x1b[K")
+	}
+	p.shown, p.done = false, true
+}
+
+func (p *progress) stop() {
+	if p != nil {
+		p.clear()
+		close(p.stopped)
+	}
+}

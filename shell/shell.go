@@ -1,0 +1,238 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"syscall"
+	"time"
+
+	"sockql/engine"
+	"sockql/shell/internal/render"
+	"sockql/tables"
+)
+
+// shell is the state that dot commands change and statements read.
+type shell struct {
+	config  *Config
+	flags   *flags
+	engine  *engine.Engine
+	conn    *engine.Conn
+	term    terminal
+	stdout  io.Writer
+	stderr  io.Writer
+	warned  map[string]bool
+	prompt  bool // a person sits at the prompt
+	pending string
+
+	options    render.Options // Mode, Separator, Null, Header, Widths, Typed
+	flagNull   string         // --nullvalue, which pretty and json keep to
+	echo       bool
+	bail       bool
+	timer      bool
+	autoExpand bool
+	pager      bool
+	output     *os.File // .output; nil is standard output
+	once       *os.File // .once
+}
+
+// An exitError ends the shell with a status.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit %d", int(e)) }
+
+// errQuit ends the shell, or a file that .read runs.
+var errQuit = errors.New("quit")
+
+// code returns the exit status for an error of a statement: SQLite's result
+// code, as osqueryi gives it.
+func code(err error) int {
+	var sqlite *engine.Error
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, context.Canceled):
+		return 130 // 128 + SIGINT, as shells have it
+	case errors.As(err, &sqlite) && sqlite.Code > 0 && sqlite.Code < 256:
+		return sqlite.Code
+	}
+	return 1
+}
+
+// message returns what is said about an error.
+func message(err error) string {
+	var sqlite *engine.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return "interrupted"
+	case errors.As(err, &sqlite):
+		return sqlite.Message
+	}
+	return err.Error()
+}
+
+// quiet reports whether an error is better not talked about: whoever read the
+// output has gone.
+func quiet(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, io.ErrClosedPipe)
+}
+
+// exec runs all statements of a text and prints their results as one output,
+// so that --json makes one array of them. It stops at the first error, which
+// it returns after what was found so far has been printed.
+func (s *shell) exec(ctx context.Context, sql string) error {
+	out, err := s.open()
+	if err != nil {
+		return err
+	}
+	started := startTimer()
+	err = s.print(ctx, out, sql)
+	if e := out.Close(); err == nil {
+		err = e
+	}
+	if s.timer {
+		fmt.Fprint(s.stdout, started.report())
+	}
+	if quiet(err) {
+		return nil
+	}
+	return err
+}
+
+func (s *shell) print(ctx context.Context, out *sink, sql string) error {
+	printer := render.New(out, s.renderOptions(out))
+	progress := s.startProgress(out, printer)
+	defer progress.stop()
+	for sql = trimSpace(sql); sql != ""; sql = trimSpace(sql) {
+		tail, err := s.statement(ctx, out, printer, sql)
+		if err != nil {
+			printer.End()
+			printer.Close()
+			return err
+		}
+		sql = tail
+	}
+	return printer.Close()
+}
+
+// statement runs the first statement of a text and returns the rest.
+func (s *shell) statement(ctx context.Context, out *sink, printer *render.Printer, sql string) (tail string, err error) {
+	session := s.conn.Begin(ctx)
+	defer func() {
+		warnings := session.TakeWarnings()
+		if e := session.Close(); err == nil {
+			err = e
+		}
+		if len(warnings) > 0 {
+			out.beforeMessage()
+			s.warn(warnings...)
+		}
+	}()
+	st, tail, err := session.Prepare(sql)
+	if err != nil || st == nil {
+		return tail, err
+	}
+	defer func() {
+		if e := st.Close(); err == nil {
+			err = e
+		}
+	}()
+	if s.echo {
+		fmt.Fprintln(out, strings.TrimSpace(sql[:len(sql)-len(tail)]))
+	}
+	columns := st.Columns()
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Name
+	}
+	printer.Columns(names)
+	var row []tables.Value
+	for st.Next() {
+		row = st.AppendRow(row[:0])
+		if err := printer.Row(row); err != nil {
+			return tail, err
+		}
+	}
+	if err := st.Err(); err != nil {
+		return tail, err
+	}
+	return tail, printer.End()
+}
+
+// renderOptions returns how results look where they go now.
+func (s *shell) renderOptions(out *sink) render.Options {
+	o := s.options
+	if o.Mode == render.Pretty || o.Mode == render.JSON || o.Mode == render.JSONPretty {
+		// osqueryi's .nullvalue does not reach these.
+		o.Null = s.flagNull
+	}
+	if out.terminal {
+		o.Terminal = true
+		o.Color = s.term.color
+		if s.autoExpand {
+			o.Screen, _ = s.term.size()
+		}
+	}
+	return o
+}
+
+// warn prints what makes a result partial. Each text is printed once: to a
+// person once a statement, to a script once.
+func (s *shell) warn(warnings ...error) {
+	for _, w := range warnings {
+		if text := w.Error(); !s.warned[text] {
+			s.warned[text] = true
+			fmt.Fprintf(s.stderr, "Warning: %s\n", render.Escape(text))
+		}
+	}
+}
+
+// query runs one statement and keeps its rows, for what the shell itself asks.
+func (s *shell) query(ctx context.Context, sql string) (rows [][]tables.Value, err error) {
+	session := s.conn.Begin(ctx)
+	defer func() { err = errors.Join(err, session.Close()) }()
+	st, _, err := session.Prepare(sql)
+	if err != nil || st == nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	for st.Next() {
+		rows = append(rows, st.AppendRow(nil))
+	}
+	return rows, st.Err()
+}
+
+// timer measures a statement as osqueryi's .timer does.
+type timer struct {
+	wall  time.Time
+	usage syscall.Rusage
+}
+
+func startTimer() timer {
+	t := timer{wall: time.Now()}
+	syscall.Getrusage(syscall.RUSAGE_SELF, &t.usage)
+	return t
+}
+
+func (t timer) report() string {
+	var now syscall.Rusage
+	syscall.Getrusage(syscall.RUSAGE_SELF, &now)
+	seconds := func(a, b syscall.Timeval) float64 {
+		return time.Duration(b.Nano() - a.Nano()).Seconds()
+	}
+	return fmt.Sprintf("Run Time: real %.3f user %f sys %f\n", time.Since(t.wall).Seconds(),
+		seconds(t.usage.Utime, now.Utime), seconds(t.usage.Stime, now.Stime))
+}
+
+// isSpace is C's isspace in the POSIX locale.
+func isSpace(c byte) bool { return c == ' ' || c >= '\t' && c <= '\r' }
+
+func trimSpace(s string) string {
+	for s != "" && isSpace(s[0]) {
+		s = s[1:]
+	}
+	return s
+}
