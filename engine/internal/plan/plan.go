@@ -87,7 +87,9 @@ const (
 	indexCost = 40.0
 	equalRows = 40
 	equalCost = 1_000.0
-	listSize  = 25 // what SQLite assumes of an IN (SELECT …)
+	// One scan for all values of a list is cheaper than two scans for one each.
+	listRows = 25
+	listCost = 1.5
 )
 
 // Choose answers an offer for a table. It takes every usable term of a column
@@ -124,13 +126,13 @@ func takes(schema *tables.Schema, t Term) bool {
 		return false
 	}
 	switch t.Op {
-	case tables.OpEq, tables.OpIs:
+	case tables.OpEq, tables.OpIs, tables.OpLT, tables.OpLE, tables.OpGT, tables.OpGE:
 		// A table compares texts byte by byte. Under another collation rows
 		// would be lost, unless the column is required: its values say what
 		// to read, and its author declared the collation.
 		return column.Type != tables.Text || column.Flags.Has(tables.Required) ||
 			t.Collation == "" || strings.EqualFold(t.Collation, "BINARY")
-	case tables.OpLT, tables.OpLE, tables.OpGT, tables.OpGE, tables.OpLike, tables.OpGlob:
+	case tables.OpLike, tables.OpGlob:
 		return true
 	}
 	return false
@@ -166,16 +168,16 @@ func (c *Choice) estimate(schema *tables.Schema) {
 			continue
 		}
 		flags := schema.Columns[a.Column].Flags
-		n := int64(1)
+		n, times := int64(1), 1.0
 		if a.List {
-			n = listSize
+			n, times = listRows, listCost
 		}
 		switch a.Op {
 		case tables.OpEq, tables.OpIs:
 			if flags.Any(tables.Index | tables.Required) {
-				cost, rows = min(cost, indexCost*float64(n)), min(rows, indexRows*n)
+				cost, rows = min(cost, indexCost*times), min(rows, indexRows*n)
 			} else {
-				cost, rows = min(cost, equalCost*float64(n)), min(rows, equalRows*n)
+				cost, rows = min(cost, equalCost*times), min(rows, equalRows*n)
 			}
 		default:
 			cost, rows = cost*0.9, max(rows*9/10, 1)
