@@ -12,6 +12,9 @@ import (
 // inode and offset of 8 bytes, the entry's length of 2, its type of 1.
 const direntName = 19
 
+// directoryLinks is the link count of a directory without directories in it.
+const directoryLinks = 2
+
 // nextDirent splits the first entry off a buffer that getdents64 filled. name
 // ends in NUL. It returns a nil name at the end of the buffer, and where the
 // rest of it is no entry.
@@ -82,6 +85,17 @@ func (p *FS) TIDs(pid int32, dst []int32) ([]int32, error) {
 	path, err := processPath(pid, "task")
 	if err != nil {
 		return dst, err
+	}
+	if p.mounted {
+		// Most processes have one thread, and the kernel counts threads as
+		// links (proc_task_getattr): one call instead of four.
+		var st unix.Stat_t
+		if err := p.stat(path, &st); err != nil {
+			return dst, err
+		}
+		if st.Nlink == directoryLinks+1 {
+			return append(dst, pid), nil
+		}
 	}
 	return p.numbers(path, dst)
 }

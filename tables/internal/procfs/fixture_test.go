@@ -14,7 +14,6 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/sys/unix"
 
 	"sockql/fixtures"
@@ -277,9 +276,9 @@ func TestListKinds(t *testing.T) {
 func TestSocketsOfThreadsAndForks(t *testing.T) {
 	p := openFixture(t, "kinds")
 	var w Walker
-	byFD := cmpopts.SortSlices(func(a, b FDInode) bool { return a.FD < b.FD })
+	ascending := func(a, b FDInode) int { return int(a.FD - b.FD) }
 	got, err := p.Sockets(&w, 400, []FDInode{{-1, 1}})
-	if err != nil || got[0] != (FDInode{-1, 1}) || len(got) != 22 ||
+	if err != nil || got[0] != (FDInode{-1, 1}) || len(got) != 22 || !slices.IsSortedFunc(got, ascending) ||
 		!slices.Contains(got, FDInode{4, 9002}) || !slices.Contains(got, FDInode{23, 9002}) || !slices.Contains(got, FDInode{22, 9999}) {
 		t.Errorf("Sockets(400) = %v, %v", got, err)
 	}
@@ -288,7 +287,7 @@ func TestSocketsOfThreadsAndForks(t *testing.T) {
 		t.Errorf("Sockets(401) = %v, %v", got, err)
 	}
 	got, err = p.TaskSockets(&w, 400, 402, nil)
-	if diff := cmp.Diff([]FDInode{{3, 9001}, {30, 9003}}, got, byFD); diff != "" || err != nil {
+	if diff := cmp.Diff([]FDInode{{3, 9001}, {30, 9003}}, got); diff != "" || err != nil {
 		t.Errorf("TaskSockets(400, 402): %v\n%s", err, diff)
 	}
 	if tids, err := p.TIDs(400, nil); err != nil || !slices.Equal(tids, []int32{400, 402}) {
@@ -337,7 +336,6 @@ func TestListMalformed(t *testing.T) {
 
 	var w Walker
 	fds, err := p.Sockets(&w, 500, nil)
-	slices.SortFunc(fds, func(a, b FDInode) int { return int(a.FD - b.FD) })
 	if err != nil || !slices.Equal(fds, []FDInode{{0, 5001}, {1, 5003}, {2, 5008}, {7, 5101}}) {
 		t.Errorf("Sockets = %v, %v: links that name no inode count for nothing", fds, err)
 	}
@@ -598,5 +596,33 @@ func TestFixtureProcesses(t *testing.T) {
 	p = openFixture(t, "unix")
 	if cmdline, err := p.Cmdline(350); cmdline != "/usr/sbin/unixd\x00-f\x00two words\x00\x00" || err != nil {
 		t.Errorf("Cmdline = %q, %v", cmdline, err)
+	}
+}
+
+// What a list costs does not grow with its lines, but for the names of UNIX
+// sockets, nor what a walk costs with its descriptors.
+func TestAllocations(t *testing.T) {
+	const most = 15
+	p := openFixture(t, "states")
+	var w Walker
+	var fds []FDInode
+	for name, f := range map[string]func() error{
+		"list": func() error {
+			return p.List(ctx, 300, socket.TCP6, 0, nil, func(*socket.Socket) bool { return true })
+		},
+		"walk": func() (err error) {
+			fds, err = p.Sockets(&w, 300, fds[:0])
+			return err
+		},
+	} {
+		if err := f(); err != nil {
+			t.Fatal(err)
+		}
+		if n := testing.AllocsPerRun(20, func() { f() }); n > most {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+	if len(fds) <= most {
+		t.Errorf("%d descriptors show nothing", len(fds))
 	}
 }

@@ -77,7 +77,7 @@ func Open(root string, options ...Option) (*FS, error) {
 		pids, err := p.PIDs(nil)
 		if err != nil {
 			p.Close()
-			return nil, err
+			return nil, fmt.Errorf("procfs: open %q: %w", root, err)
 		}
 		if len(pids) == 0 {
 			p.Close()

@@ -131,8 +131,14 @@ func TestKernelProcesses(t *testing.T) {
 		t.Errorf("PIDs must append all, ascending, us among them: %v", pids)
 	}
 	tids, err := p.TIDs(self(), nil)
-	if err != nil || !slices.Contains(tids, self()) {
-		t.Errorf("TIDs %v, %v", tids, err)
+	if entries, dirErr := os.ReadDir(kernelRoot + "/self/task"); err != nil || dirErr != nil || len(tids) != len(entries) && len(tids) < 2 {
+		t.Errorf("TIDs %v, %v; the directory has %d", tids, err, len(entries))
+	}
+	for _, pid := range pids[1:] {
+		tids, err := p.TIDs(pid, nil)
+		if err == nil && !slices.Contains(tids, pid) {
+			t.Errorf("TIDs(%d) = %v: the first thread has the process's number", pid, tids)
+		}
 	}
 	stat, err := p.Stat(self())
 	if err != nil {
