@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"sockql/engine"
 	"sockql/tables"
 )
 
@@ -64,7 +65,7 @@ func (c *completer) candidates(before, after string) (word string, found []strin
 		tokens = tokens[:len(tokens)-1]
 	}
 	whole := tokenize(text + after)
-	named := c.tablesIn(whole)
+	named := tablesIn(c.shell.engine, whole)
 	if start > 0 && text[start-1] == '.' {
 		owner := ""
 		if len(tokens) >= 2 {
@@ -271,7 +272,7 @@ type tableRef struct {
 }
 
 // tablesIn finds the tables of a statement, which may still lack much.
-func (c *completer) tablesIn(tokens []token) []tableRef {
+func tablesIn(e *engine.Engine, tokens []token) []tableRef {
 	var found []tableRef
 	expect, within := false, false
 	for i, t := range tokens {
@@ -290,7 +291,7 @@ func (c *completer) tablesIn(tokens []token) []tableRef {
 			continue
 		}
 		expect = false
-		table := c.shell.engine.Table(t.text)
+		table := e.Table(t.text)
 		if table == nil || t.quoted {
 			continue
 		}

@@ -44,8 +44,8 @@ func dotCommands() []dotCommand {
 			return fmt.Errorf("cannot connect to %q: sockql answers from this host only", args[0])
 		}},
 		{name: "disconnect", least: 1, doc: "Undo .connect", run: func(*shell, context.Context, []string) error {
-			const osqueryis = "Not connected to a socket"
-			return errors.New(osqueryis)
+			//lint:ignore ST1005 these are osqueryi's words
+			return errors.New("Not connected to a socket")
 
 		}},
 		{name: "bail", least: 3, min: 1, max: 1, args: "ON|OFF", doc: "Stop after hitting an error", complete: "bool", run: onOff(func(s *shell) *bool { return &s.bail })},

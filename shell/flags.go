@@ -325,7 +325,11 @@ func unknownFlag(name string) error {
 // nearest returns the candidate that is a slip of the fingers away from name,
 // or "".
 func nearest(name string, candidates []string) string {
-	best, least := "", max(1, len(name)/3)+1
+	least := max(2, len(name)/3) + 1
+	if len(name) < 4 {
+		least = 2
+	}
+	best := ""
 	for _, c := range candidates {
 		if d := distance(strings.ToLower(name), strings.ToLower(c)); d < least {
 			best, least = c, d

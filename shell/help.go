@@ -39,7 +39,7 @@ func topics() []topic {
 		{
 			name: "modes", title: "Output modes",
 			paragraphs: []string{
-				"The modes are set by --mode, a flag of their own name, or .mode:",
+				"A mode is set by --mode, by a flag of its own name, or by .mode. The modes are listed below.",
 				"Values of json, json_pretty and jsonl are strings unless --typed keeps numbers as numbers. --csv separates with --separator, which is | unless it is set, as in osqueryi; .mode csv separates with a comma.",
 				"On a terminal, and in pretty, aligned, column, expanded and markdown everywhere, control characters and invalid UTF-8 in data are shown as \\x1b, \\u202e and the like.",
 			},
@@ -149,7 +149,7 @@ func builtin(c *Config, args []string) (status int, ok bool) {
 func (s *shell) help(_ context.Context, args []string) error {
 	if len(args) > 0 {
 		return s.page(func(w io.Writer) {
-			if err := writeTopic(w, strings.TrimPrefix(args[0], ".")); err != nil {
+			if err := writeTopic(w, args[0]); err != nil {
 				fmt.Fprintln(w, err)
 			}
 		})
@@ -165,6 +165,7 @@ func (s *shell) help(_ context.Context, args []string) error {
 
 // writeTopic prints the page of a topic, a dot command or a flag.
 func writeTopic(w io.Writer, name string) error {
+	name = strings.TrimLeft(name, ".-")
 	for _, t := range topics() {
 		if t.name == name {
 			fmt.Fprintln(w, t.title)
@@ -189,7 +190,7 @@ func writeTopic(w io.Writer, name string) error {
 			return nil
 		}
 	}
-	if d := findFlag(strings.TrimLeft(name, "-")); d != nil && d.doc != "" {
+	if d := findFlag(name); d != nil && d.doc != "" {
 		fmt.Fprintf(w, "%s\n\n%s\n", flagForm(*d), wrap(d.doc+".", 78, ""))
 		return nil
 	}
@@ -206,7 +207,7 @@ func flagForm(d flagDef) string {
 		form += " " + d.arg
 	}
 	if d.kind == boolFlag && d.value == "true" {
-		form = "--no" + d.name
+		form = "--[no]" + d.name
 	}
 	return form
 }
@@ -215,7 +216,7 @@ func flagForm(d flagDef) string {
 func flagDoc(d flagDef) string {
 	doc := d.doc
 	if d.kind == boolFlag && d.value == "true" {
-		doc = "do not: " + doc
+		doc += " (default on)"
 	}
 	if len(d.choices) > 0 {
 		doc += ": " + strings.Join(d.choices, ", ")

@@ -51,7 +51,7 @@ func (s *shell) process(ctx context.Context, in lineReader) (failed int, err err
 		types = false
 		if err != nil {
 			failed++
-			fmt.Fprintf(s.stderr, "%s %s\n", prefix, message(err))
+			s.fail(prefix, err, text)
 		}
 	}
 	for failed == 0 || !s.bail || s.prompt {

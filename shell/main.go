@@ -92,30 +92,31 @@ func Main(c Config, args []string) int {
 			return status
 		}
 	}
-	s, err := newShell(&c, f)
+	mode, err := f.mode()
+	if err != nil {
+		fmt.Fprintln(c.Stderr, err)
+		return 1
+	}
+	s, err := newShell(&c, f, mode)
 	if err != nil {
 		fmt.Fprintf(c.Stderr, "%s: %v\n", name, err)
 		return 1
 	}
 	defer s.close()
-	return s.run(rest, compatible)
+	s.compatible = compatible
+	return s.run(rest)
 }
 
-func newShell(c *Config, f *flags) (*shell, error) {
+func newShell(c *Config, f *flags, mode render.Mode) (*shell, error) {
 	s := &shell{
 		config: c, flags: f, term: findTerminal(c, f),
 		stdout: c.Stdout, stderr: c.Stderr, warned: map[string]bool{},
 		flagNull: f.string("nullvalue"), autoExpand: f.bool("auto_expand"), pager: f.bool("pager"),
 		options: render.Options{
-			Separator: short(f.string("separator")), Null: short(f.string("nullvalue")),
+			Mode: mode, Separator: short(f.string("separator")), Null: short(f.string("nullvalue")),
 			Header: f.bool("header"), Typed: f.bool("typed"),
 		},
 	}
-	mode, err := f.mode()
-	if err != nil {
-		return nil, err
-	}
-	s.options.Mode = mode
 	eng, err := c.Engine(Sources{
 		Proc: f.string("proc"), Source: f.string("source"), Resolve: f.bool("resolve"),
 		Offered: offered(f.string("enable_tables"), f.string("disable_tables")),
@@ -179,7 +180,7 @@ func (f *flags) mode() (render.Mode, error) {
 }
 
 // run does what flags and arguments ask for.
-func (s *shell) run(args []string, compatible bool) int {
+func (s *shell) run(args []string) int {
 	for _, name := range s.flags.useless() {
 		fmt.Fprintf(s.stderr, "Warning: --%s has no effect: the shell answers from this host only; sockql daemon is for schedules and servers\n", name)
 	}
@@ -191,7 +192,7 @@ func (s *shell) run(args []string, compatible bool) int {
 			s.output = f
 		}
 	}
-	work, err := s.work(args, compatible)
+	work, err := s.work(args)
 	if err != nil {
 		return s.status(err)
 	}
@@ -205,7 +206,7 @@ func (s *shell) run(args []string, compatible bool) int {
 }
 
 // work returns what a script wants done, or nil for a prompt.
-func (s *shell) work(args []string, compatible bool) (func(context.Context) error, error) {
+func (s *shell) work(args []string) (func(context.Context) error, error) {
 	var asked []string
 	for _, name := range []string{"L", "A", "pack", "query", "query_file"} {
 		if s.flags.given[name] && s.flags.string(name) != "false" {
@@ -218,7 +219,7 @@ func (s *shell) work(args []string, compatible bool) (func(context.Context) erro
 	if len(asked) == 1 && len(args) > 0 {
 		return nil, &usageError{message: fmt.Sprintf("%s leaves no use for the argument %q", asked[0], args[0])}
 	}
-	if !compatible && len(args) > 0 {
+	if !s.compatible && len(args) > 0 {
 		if work, err := s.question(args); work != nil || err != nil {
 			return work, err
 		}
@@ -236,7 +237,7 @@ func (s *shell) work(args []string, compatible bool) (func(context.Context) erro
 	case s.flags.given["query"]:
 		args = []string{s.flags.string("query")}
 	}
-	if len(args) > 1 && !compatible {
+	if len(args) > 1 && !s.compatible {
 		return nil, &usageError{
 			message: fmt.Sprintf("one statement expected, but %d arguments given, the second is %q", len(args), args[1]),
 			hint:    "Put the SQL in quotes: sockql 'select …'",
@@ -267,7 +268,7 @@ func (s *shell) work(args []string, compatible bool) (func(context.Context) erro
 func (s *shell) script(ctx context.Context, sql string) error {
 	err := s.exec(ctx, sql)
 	if err != nil {
-		return s.failed(err)
+		return s.failed(err, sql)
 	}
 	return nil
 }

@@ -190,7 +190,12 @@ func (e *editor) Close() error {
 
 func (s *shell) promptText(continued bool) string {
 	text := "sockql> "
-	if continued {
+	switch {
+	case s.compatible && continued:
+		text = "    ...> "
+	case s.compatible:
+		text = "osquery> "
+	case continued:
 		text = "   ...> "
 	}
 	if s.term.color {

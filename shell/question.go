@@ -54,8 +54,9 @@ ORDER BY p.name, s.pid, s.remote_address, s.remote_port, s.local_port;`),
 		{
 			name: "top", doc: "which processes have the most sockets and the fullest queues",
 			sql: fixed(`SELECT s.pid, p.name AS process, count(DISTINCT s.socket) AS sockets,
-  sum(s.state = 'ESTABLISHED') AS established, sum(s.is_listener = 1) AS listening,
-  sum(iif(s.is_listener = 1, 0, s.rx_queue)) AS rx_queue, sum(iif(s.is_listener = 1, 0, s.tx_queue)) AS tx_queue
+  count(*) FILTER (WHERE s.state = 'ESTABLISHED') AS established, count(*) FILTER (WHERE s.is_listener = 1) AS listening,
+  coalesce(sum(s.rx_queue) FILTER (WHERE s.is_listener IS NOT 1), 0) AS rx_queue,
+  coalesce(sum(s.tx_queue) FILTER (WHERE s.is_listener IS NOT 1), 0) AS tx_queue
 FROM socket_states s LEFT JOIN processes p ON p.pid = s.pid
 WHERE s.pid > 0
 GROUP BY s.pid, p.name
@@ -142,7 +143,7 @@ func (s *shell) resolved(ctx context.Context, sql, column string) error {
 	var names []string
 	rows, err := s.collect(ctx, sql, &names)
 	if err != nil {
-		return s.failed(err)
+		return s.failed(err, sql)
 	}
 	remote := slices.Index(names, column)
 	addresses := map[string]string{}

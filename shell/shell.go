@@ -17,16 +17,19 @@ import (
 
 // shell is the state that dot commands change and statements read.
 type shell struct {
-	config  *Config
-	flags   *flags
-	engine  *engine.Engine
-	conn    *engine.Conn
-	term    terminal
-	stdout  io.Writer
-	stderr  io.Writer
-	warned  map[string]bool
-	prompt  bool // a person sits at the prompt
-	pending string
+	config *Config
+	flags  *flags
+	engine *engine.Engine
+	conn   *engine.Conn
+	term   terminal
+	stdout io.Writer
+	stderr io.Writer
+	warned map[string]bool
+	prompt bool // a person sits at the prompt
+	// compatible says that the command is called osqueryi and says nothing
+	// that osqueryi would not.
+	compatible bool
+	pending    string
 
 	options    render.Options // Mode, Separator, Null, Header, Widths, Typed
 	flagNull   string         // --nullvalue, which pretty and json keep to
@@ -72,6 +75,60 @@ func message(err error) string {
 		return sqlite.Message
 	}
 	return err.Error()
+}
+
+// hint says what to do about an unknown table, column or command, or "".
+func (s *shell) hint(err error, sql string) string {
+	var sqlite *engine.Error
+	if s.compatible || !errors.As(err, &sqlite) {
+		return ""
+	}
+	if name, ok := strings.CutPrefix(sqlite.Message, "no such table: "); ok {
+		var names []string
+		for _, t := range s.schemas("") {
+			names = append(names, t.name)
+		}
+		if near := nearest(name, names); near != "" {
+			return fmt.Sprintf("Did you mean %s? .tables lists the tables.", near)
+		}
+		if s.prompt {
+			return ".tables lists the tables, .find searches them."
+		}
+	}
+	if name, ok := strings.CutPrefix(sqlite.Message, "no such column: "); ok {
+		name = name[strings.LastIndexByte(name, '.')+1:]
+		var names, named []string
+		for _, t := range tablesIn(s.engine, tokenize(sql)) {
+			names = append(names, columnNames(t.schema)...)
+			named = append(named, t.schema.Name)
+		}
+		if near := nearest(name, names); near != "" {
+			return fmt.Sprintf("Did you mean %s?", near)
+		}
+		if s.prompt && len(named) > 0 {
+			return fmt.Sprintf(".describe %s shows the columns.", named[0])
+		}
+	}
+	if words := strings.Fields(sql); len(words) > 0 && strings.HasSuffix(sqlite.Message, "syntax error") {
+		var names []string
+		for _, c := range commands(s.config) {
+			name, _, _ := strings.Cut(c.Name, " ")
+			names = append(names, name)
+		}
+		if near := nearest(words[0], names); near != "" && len(words) <= 2 {
+			return fmt.Sprintf("Did you mean the command %s?", near)
+		}
+	}
+	return ""
+}
+
+// fail prints the error of a statement after a prefix, with a hint if there is
+// one.
+func (s *shell) fail(prefix string, err error, sql string) {
+	fmt.Fprintf(s.stderr, "%s %s\n", prefix, message(err))
+	if hint := s.hint(err, sql); hint != "" {
+		fmt.Fprintln(s.stderr, hint)
+	}
 }
 
 // quiet reports whether an error is better not talked about: whoever read the
@@ -122,6 +179,10 @@ func (s *shell) print(ctx context.Context, out *sink, sql string) error {
 func (s *shell) statement(ctx context.Context, out *sink, printer *render.Printer, sql string) (tail string, err error) {
 	session := s.conn.Begin(ctx)
 	defer func() {
+		if s.flags.bool("planner") {
+			out.beforeMessage()
+			s.explainScans(session.Scans())
+		}
 		warnings := session.TakeWarnings()
 		if e := session.Close(); err == nil {
 			err = e
@@ -160,6 +221,18 @@ func (s *shell) statement(ctx context.Context, out *sink, printer *render.Printe
 		return tail, err
 	}
 	return tail, printer.End()
+}
+
+// explainScans prints what --planner asks for: by which terms each table was
+// asked, how often, and how much it gave.
+func (s *shell) explainScans(scans []engine.ScanStats) {
+	for _, scan := range scans {
+		terms := "every row"
+		if len(scan.Terms) > 0 {
+			terms = strings.Join(scan.Terms, " AND ")
+		}
+		fmt.Fprintf(s.stderr, "planner: %s by %s: %d scans, %d rows\n", scan.Table, terms, scan.Scans, scan.Rows)
+	}
 }
 
 // renderOptions returns how results look where they go now.

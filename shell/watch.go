@@ -68,17 +68,17 @@ func (s *shell) watch(ctx context.Context, every, sql string) error {
 	case quiet(err), errors.Is(err, context.Canceled):
 		return nil // Ctrl-C is how a live view ends
 	case err != nil:
-		return s.failed(err)
+		return s.failed(err, sql)
 	}
 	return nil
 }
 
 // failed prints an error of a statement and returns one for the exit status.
-func (s *shell) failed(err error) error {
+func (s *shell) failed(err error, sql string) error {
 	if errors.Is(err, context.Canceled) {
 		return err
 	}
-	fmt.Fprintf(s.stderr, "Error: %s\n", message(err))
+	s.fail("Error:", err, sql)
 	return &statusError{errSaid, code(err)}
 }
 

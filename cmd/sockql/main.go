@@ -36,7 +36,7 @@ func newEngine(from shell.Sources) (*engine.Engine, error) {
 	all, err := builtin.Tables(builtin.Config{Proc: from.Proc, Source: from.Source})
 	if err != nil {
 		if from.Proc != "" {
-			return nil, fmt.Errorf("--proc %q: %w\n--proc takes the mount point of a procfs, or a tree recorded from one", from.Proc, err)
+			err = fmt.Errorf("--proc: %w", err)
 		}
 		return nil, err
 	}
