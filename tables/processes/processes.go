@@ -35,8 +35,12 @@ type process struct {
 	stat   procfs.Stat
 	status procfs.Status
 
-	path, onDisk, cmdline, cwd, root, cgroup tables.Value
-	read, written                            tables.Value
+	io procfs.IO
+
+	path, cwd, root tables.Value
+	onDisk          int
+	cmdline, cgroup string
+	missing         source // needed, but not to be had
 }
 
 type column struct {
@@ -67,15 +71,24 @@ func Processes(proc *procfs.FS) (tables.Table, error) {
 }
 
 func processColumns() []column {
-	bigint := func(name string, needs source, doc string, get func(*process) tables.Value) column {
-		return column{needs: needs, Column: tables.Column[process]{Name: name, Type: tables.BigInt, Doc: doc, Get: get}}
+	define := func(t tables.Type) func(name string, needs source, doc string, get func(*process) tables.Value) column {
+		return func(name string, needs source, doc string, get func(*process) tables.Value) column {
+			cell := get
+			if needs != 0 && needs != fromExe {
+				cell = func(p *process) tables.Value {
+					if p.missing&needs != 0 {
+						return tables.Null()
+					}
+					return get(p)
+				}
+				if !strings.Contains(doc, "NULL") {
+					doc += " NULL if it cannot be read."
+				}
+			}
+			return column{needs: needs, Column: tables.Column[process]{Name: name, Type: t, Doc: doc, Get: cell}}
+		}
 	}
-	text := func(name string, needs source, doc string, get func(*process) tables.Value) column {
-		return column{needs: needs, Column: tables.Column[process]{Name: name, Type: tables.Text, Doc: doc, Get: get}}
-	}
-	integer := func(name string, needs source, doc string, get func(*process) tables.Value) column {
-		return column{needs: needs, Column: tables.Column[process]{Name: name, Type: tables.Integer, Doc: doc, Get: get}}
-	}
+	bigint, text, integer := define(tables.BigInt), define(tables.Text), define(tables.Integer)
 	elsewhere := func(name string, t tables.Type) column {
 		return column{Column: tables.Column[process]{Name: name, Type: t, Flags: tables.Hidden,
 			Doc: "NULL: osquery fills it on another operating system.",
@@ -90,7 +103,7 @@ func processColumns() []column {
 		text("path", fromExe, "File of the running program, without the kernel's mark of a deleted one; empty for a kernel thread, NULL if it may not be read.",
 			func(p *process) tables.Value { return p.path }),
 		text("cmdline", fromCmdline, "Arguments, with a space between them; empty for a kernel thread and a zombie.",
-			func(p *process) tables.Value { return p.cmdline }),
+			func(p *process) tables.Value { return tables.String(p.cmdline) }),
 		text("state", fromStat, "State of the main thread, one letter of proc_pid_stat(5): R running, S sleeping, D waiting uninterruptibly, Z zombie, T stopped, t traced, I idle.",
 			func(p *process) tables.Value { return tables.String(string(rune(p.stat.State))) }),
 		text("cwd", fromCwd, "Working directory; NULL if it may not be read.", func(p *process) tables.Value { return p.cwd }),
@@ -102,7 +115,7 @@ func processColumns() []column {
 		bigint("suid", fromStatus, "Saved user.", func(p *process) tables.Value { return tables.Int(p.status.UID.Saved) }),
 		bigint("sgid", fromStatus, "Saved group.", func(p *process) tables.Value { return tables.Int(p.status.GID.Saved) }),
 		integer("on_disk", fromExe, "1 if the program is still a file of the process's file system, 0 if it was deleted, -1 if that is not known.",
-			func(p *process) tables.Value { return p.onDisk }),
+			func(p *process) tables.Value { return tables.Int(p.onDisk) }),
 		bigint("wired_size", 0, "0: Linux does not count unpageable memory by process.", func(*process) tables.Value { return tables.Int(0) }),
 		bigint("resident_size", fromStatus, "Bytes of memory in use (VmRSS); NULL for a kernel thread and a zombie.",
 			func(p *process) tables.Value { return size(p, p.status.ResidentSize) }),
@@ -112,9 +125,11 @@ func processColumns() []column {
 			func(p *process) tables.Value { return tables.Uint(p.stat.UserTicks * 1000 / p.ticks) }),
 		bigint("system_time", fromStat, "Milliseconds of processor time in kernel mode, of all threads, counted in steps of 1/USER_HZ seconds.",
 			func(p *process) tables.Value { return tables.Uint(p.stat.SystemTicks * 1000 / p.ticks) }),
-		bigint("disk_bytes_read", fromIO, "Bytes read from storage; NULL if the counters may not be read.", func(p *process) tables.Value { return p.read }),
+		bigint("disk_bytes_read", fromIO, "Bytes read from storage; NULL if the counters may not be read.", func(p *process) tables.Value { return tables.Uint(p.io.ReadBytes) }),
 		bigint("disk_bytes_written", fromIO, "Bytes sent to storage, less those of files that were truncated before; NULL if the counters may not be read.",
-			func(p *process) tables.Value { return p.written }),
+			func(p *process) tables.Value {
+				return tables.Int(int64(p.io.WrittenBytes) - int64(p.io.CancelledWriteBytes))
+			}),
 		bigint("start_time", fromStat, "Start in seconds since the epoch; -1 if the boot time is not known.", func(p *process) tables.Value {
 			if p.boot <= 0 {
 				return tables.Int(-1)
@@ -126,7 +141,7 @@ func processColumns() []column {
 		integer("threads", fromStat, "Number of threads.", func(p *process) tables.Value { return tables.Int(p.stat.Threads) }),
 		integer("nice", fromStat, "Nice value, 19 for the least and -20 for the most processor time.", func(p *process) tables.Value { return tables.Int(p.stat.Nice) }),
 		text("cgroup_path", fromCgroup, "Path in the hierarchy that the first line of proc_pid_cgroup(5) names, the only one with cgroup v2.",
-			func(p *process) tables.Value { return p.cgroup }),
+			func(p *process) tables.Value { return tables.String(p.cgroup) }),
 		elsewhere("elevated_token", tables.Integer),
 		elsewhere("secure_process", tables.Integer),
 		elsewhere("protection_type", tables.Text),
@@ -168,7 +183,7 @@ func (t *reader) rows(ctx context.Context, q *tables.Query, yield func(*process)
 		}
 	}
 	p := process{ticks: t.proc.ClockTicks()}
-	if needs&fromStat != 0 {
+	if needs&fromStat != 0 && len(pids) > 0 {
 		if p.boot, err = t.proc.BootTime(); err != nil {
 			q.Warn(fmt.Errorf("processes: boot time: %w", err))
 		}
@@ -179,13 +194,10 @@ func (t *reader) rows(ctx context.Context, q *tables.Query, yield func(*process)
 			return context.Cause(ctx)
 		}
 		p.pid = pid
-		if targeted {
-			// procfs answers to the number of a thread too, but does not list it.
-			if group, err := t.proc.ThreadGroup(pid); err != nil || group != pid {
-				continue
-			}
+		if targeted && !t.isProcess(pid) {
+			continue
 		}
-		if !t.read(&p, needs, q.Warn) {
+		if !t.read(ctx, &p, needs, q.Warn) {
 			continue
 		}
 		if !yield(&p) {
@@ -193,6 +205,16 @@ func (t *reader) rows(ctx context.Context, q *tables.Query, yield func(*process)
 		}
 	}
 	return nil
+}
+
+// isProcess reports whether a number is that of a process. procfs answers to
+// the number of a thread too, but does not list it.
+func (t *reader) isProcess(pid int32) bool {
+	group, err := t.proc.ThreadGroup(pid)
+	if errors.Is(err, procfs.ErrVanished) {
+		return false
+	}
+	return err != nil || group == pid
 }
 
 // pids returns the processes that can matter, ascending.
@@ -212,90 +234,107 @@ func (t *reader) pids(q *tables.Query) ([]int32, error) {
 }
 
 // read fills in the sources that are needed and reports whether the process is
-// still there.
-func (t *reader) read(p *process, needs source, warn func(error)) bool {
-	present := true
-	// ok sorts out the error of one source.
-	ok := func(err error) bool {
+// still there. It gives up when ctx ends.
+func (t *reader) read(ctx context.Context, p *process, needs source, warn func(error)) bool {
+	p.missing = 0
+	for from := fromStat; from <= fromCgroup && from != 0; from <<= 1 {
+		if needs&from == 0 {
+			continue
+		}
+		if ctx.Err() != nil {
+			return false
+		}
+		err := t.readSource(p, from)
 		switch {
 		case err == nil:
-			return true
-		case errors.Is(err, fs.ErrPermission):
-			warn(fmt.Errorf("processes: program, directories or counters of other users' processes: %w: they show as NULL", fs.ErrPermission))
+			continue
 		case errors.Is(err, procfs.ErrVanished):
 			// A kernel thread lacks files that other processes have.
 			if there, err := t.proc.Exists(p.pid); err == nil && !there {
-				present = false
+				return false
 			}
+		case errors.Is(err, fs.ErrPermission):
+			warn(fmt.Errorf("processes: program, directories or counters of some processes: %w: they show as NULL", fs.ErrPermission))
 		default:
 			warn(fmt.Errorf("processes: %w", err))
 		}
-		return false
-	}
-	link := func(read func(int32) (string, error)) tables.Value {
-		path, err := read(p.pid)
-		switch {
-		case ok(err):
-			return tables.String(path)
-		case errors.Is(err, procfs.ErrVanished):
-			return tables.String("")
-		}
-		return tables.Null()
-	}
-	var err error
-	if needs&fromStat != 0 {
-		if p.stat, err = t.proc.Stat(p.pid); !ok(err) {
-			return false
+		p.missing |= from
+		if errors.Is(err, procfs.ErrVanished) {
+			p.absent(from)
 		}
 	}
-	if needs&fromStatus != 0 {
-		if p.status, err = t.proc.Status(p.pid); !ok(err) {
-			return false
-		}
+	return true
+}
+
+// absent fills in what a process has that lacks the file of a source.
+func (p *process) absent(from source) {
+	none := tables.String("")
+	switch from {
+	case fromExe:
+		p.path = none
+	case fromCwd:
+		p.cwd = none
+	case fromRoot:
+		p.root = none
+	default:
+		return
 	}
-	if needs&fromExe != 0 {
-		p.path = link(t.proc.Exe)
-		p.onDisk = tables.Int(-1)
-		if exe := p.path.String(); exe != "" {
-			if there, err := t.proc.OnDisk(p.pid, exe); ok(err) {
-				p.onDisk = tables.Bool(there)
-				if !there {
-					p.path = tables.String(strings.TrimSuffix(exe, " (deleted)"))
-				}
-			}
-		}
-	}
-	if needs&fromCmdline != 0 {
+	p.missing &^= from
+}
+
+// readSource reads one source. What it cannot read is NULL.
+func (t *reader) readSource(p *process, from source) (err error) {
+	switch from {
+	case fromStat:
+		p.stat, err = t.proc.Stat(p.pid)
+	case fromStatus:
+		p.status, err = t.proc.Status(p.pid)
+	case fromExe:
+		return t.readExe(p)
+	case fromCmdline:
 		arguments, err := t.proc.Cmdline(p.pid)
-		p.cmdline = tables.Null()
-		if ok(err) {
-			p.cmdline = tables.String(strings.Trim(strings.ReplaceAll(arguments, "\x00", " "), " \t\n\v\f\r"))
-		}
-	}
-	if needs&fromCwd != 0 {
-		p.cwd = link(t.proc.Cwd)
-	}
-	if needs&fromRoot != 0 {
-		p.root = link(t.proc.RootDir)
-	}
-	if needs&fromIO != 0 {
-		counters, err := t.proc.IO(p.pid)
-		p.read, p.written = tables.Null(), tables.Null()
-		if ok(err) {
-			p.read = tables.Uint(counters.ReadBytes)
-			p.written = tables.Int(int64(counters.WrittenBytes) - int64(counters.CancelledWriteBytes))
-		}
-	}
-	if needs&fromCgroup != 0 {
+		p.cmdline = strings.Trim(strings.ReplaceAll(arguments, "\x00", " "), " \t\n\v\f\r")
+		return err
+	case fromCwd:
+		return readLink(&p.cwd, p.pid, t.proc.Cwd)
+	case fromRoot:
+		return readLink(&p.root, p.pid, t.proc.RootDir)
+	case fromIO:
+		p.io, err = t.proc.IO(p.pid)
+	case fromCgroup:
 		groups, err := t.proc.Cgroups(p.pid)
-		p.cgroup = tables.Null()
-		switch {
-		case !ok(err):
-		case len(groups) > 0:
-			p.cgroup = tables.String(groups[0].Path)
-		default:
-			p.cgroup = tables.String("")
+		p.cgroup = ""
+		if len(groups) > 0 {
+			p.cgroup = groups[0].Path
 		}
+		return err
 	}
-	return present
+	return err
+}
+
+func readLink(target *tables.Value, pid int32, read func(int32) (string, error)) error {
+	path, err := read(pid)
+	*target = tables.Null()
+	if err == nil {
+		*target = tables.String(path)
+	}
+	return err
+}
+
+func (t *reader) readExe(p *process) error {
+	p.onDisk = -1
+	if err := readLink(&p.path, p.pid, t.proc.Exe); err != nil {
+		return err
+	}
+	exe := p.path.String()
+	there, err := t.proc.OnDisk(p.pid, exe)
+	if err != nil {
+		return err
+	}
+	p.onDisk = 1
+	if !there {
+		p.onDisk = 0
+		p.path = tables.String(strings.TrimSuffix(exe, " (deleted)"))
+	}
+	return nil
 }
