@@ -1,0 +1,242 @@
+package sockdiag
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"golang.org/x/sys/unix"
+
+	"sockql/tables/internal/netns"
+	"sockql/tables/internal/socket"
+)
+
+const (
+	// bufferSize holds two of the kernel's datagrams, which in a dump are at
+	// most 32 KiB (net/netlink/af_netlink.c, netlink_dump).
+	bufferSize = 64 << 10
+
+	// receiveBuffer leaves room for many datagrams. A dump needs two.
+	receiveBuffer = 1 << 20
+
+	// answerTimeout is how long the kernel may take for one datagram before a
+	// Conn is given up. It answers within milliseconds, or has lost the dump.
+	answerTimeout = 10 // seconds
+)
+
+// A Transport carries requests to the kernel and its answers back, one
+// datagram of netlink messages at a time.
+type Transport interface {
+	// Send sends one request.
+	Send(request []byte) error
+	// Receive reads a datagram into buf and returns its length, which is more
+	// than that of buf if it did not fit.
+	Receive(buf []byte) (n int, err error)
+	Close() error
+}
+
+// Support remembers across connections which lists the kernel has refused for
+// good, so that it need not look for a module again in each namespace. The
+// zero value knows of none.
+type Support struct{ refused atomic.Uint64 }
+
+// Open opens a connection to the network namespace of the calling thread.
+func (s *Support) Open() (*Conn, error) {
+	inode, err := netns.Current()
+	if err != nil {
+		return nil, fmt.Errorf("sockdiag: open: %w", err)
+	}
+	t, err := dial()
+	if err != nil {
+		return nil, fmt.Errorf("sockdiag: open: %w", err)
+	}
+	return s.New(t, inode), nil
+}
+
+// New returns a connection over a transport. netns is the inode, in nsfs, of
+// the namespace that answers, or 0 if it is not known.
+func (s *Support) New(t Transport, netns uint64) *Conn {
+	return &Conn{transport: t, netns: netns, support: s, buf: make([]byte, bufferSize)}
+}
+
+// Open opens a connection to the network namespace of the calling thread that
+// shares what it finds out with no other one.
+func Open() (*Conn, error) { return new(Support).Open() }
+
+// A Conn is a connection to NETLINK_SOCK_DIAG of one network namespace, which
+// it keeps alive until it is closed.
+type Conn struct {
+	transport Transport
+	netns     uint64
+	support   *Support
+
+	buf     []byte
+	request []byte
+	seq     uint32 // of the last request
+	open    int    // requests whose last message has not been read
+	broken  error
+
+	refusals   []Refusal
+	noBytecode bool
+
+	sock    socket.Socket
+	cookies []uint64 // of the sockets that a dump has yielded
+}
+
+// Netns returns the inode, in nsfs, of the namespace that answers.
+func (c *Conn) Netns() uint64 { return c.netns }
+
+// Close closes the connection. A dump that was not read to its end is dropped
+// by the kernel.
+func (c *Conn) Close() error { return c.transport.Close() }
+
+// A Refusal says why the kernel does not list some kinds of sockets.
+type Refusal struct {
+	Kinds socket.Kind
+	// Err is a syscall.Errno: ENOENT where there is no diag module.
+	Err error
+}
+
+// Refusals returns what the kernel has refused on this connection, oldest
+// first.
+func (c *Conn) Refusals() []Refusal { return c.refusals }
+
+// A kernelSocket is the transport that everybody but a test uses.
+type kernelSocket int
+
+func dial() (kernelSocket, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	// The limit net.core.rmem_max is lifted for CAP_NET_ADMIN only, and less
+	// room does no harm.
+	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
+	}
+	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: answerTimeout}); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("set receive timeout: %w", err)
+	}
+	return kernelSocket(fd), nil
+}
+
+func (s kernelSocket) Send(request []byte) error {
+	for {
+		err := unix.Sendto(int(s), request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+func (s kernelSocket) Receive(buf []byte) (int, error) {
+	for {
+		n, from, err := unix.Recvfrom(int(s), buf, unix.MSG_TRUNC)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		// Any process may send to a netlink port; the kernel's own is 0.
+		if from, ok := from.(*unix.SockaddrNetlink); ok && from.Pid != 0 {
+			continue
+		}
+		return n, nil
+	}
+}
+
+func (s kernelSocket) Close() error { return unix.Close(int(s)) }
+
+// send gives a request, which begins with room for a header, its length and
+// number, and sends it.
+func (c *Conn) send(request []byte) error {
+	c.seq++
+	binary.NativeEndian.PutUint32(request[0:], uint32(len(request)))
+	binary.NativeEndian.PutUint32(request[8:], c.seq)
+	if err := c.transport.Send(request); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	c.open++
+	return nil
+}
+
+// drain reads what is left of dumps that were not read to their end. The
+// kernel runs one dump at a time on a netlink socket.
+func (c *Conn) drain() error {
+	for c.open > 0 {
+		if err := c.receive(c.seq+1, nil); err != nil && !errors.As(err, new(answerError)) {
+			return err
+		}
+	}
+	return nil
+}
+
+// errStalled says that the kernel ran out of memory in the middle of a dump.
+var errStalled = errors.New("the kernel ran out of buffers")
+
+// errStopped says that visit wanted no more.
+var errStopped = errors.New("stopped")
+
+// An answerError is an error that the kernel gave in place of a list, or of
+// its rest.
+type answerError struct{ unix.Errno }
+
+func (e answerError) Unwrap() error { return e.Errno }
+
+// errDone says that a request was answered to its end.
+var errDone = errors.New("done")
+
+// errInterrupted says that the list changed under the kernel's hands, and
+// that sockets may be missing.
+var errInterrupted = errors.New("the list changed while the kernel wrote it, and sockets may be missing")
+
+// receive reads one datagram and calls visit with the payload and flags of
+// each message that answers a request numbered first or later. It returns
+// errDone or an answerError after the last message of an answer, errStopped if
+// visit returned false, and errStalled. Any other error breaks the connection.
+func (c *Conn) receive(first uint32, visit func(payload []byte, flags uint16) bool) error {
+	if c.broken != nil {
+		return c.broken
+	}
+	n, err := c.transport.Receive(c.buf)
+	switch {
+	case err == unix.ENOBUFS:
+		return errStalled
+	case err == unix.EAGAIN:
+		c.broken = fmt.Errorf("receive: no answer within %d s: %w", answerTimeout, err)
+	case err != nil:
+		c.broken = fmt.Errorf("receive: %w", err)
+	case n > len(c.buf):
+		c.broken = fmt.Errorf("receive: a datagram of %d bytes is too long", n)
+	}
+	if c.broken != nil {
+		return c.broken
+	}
+	var outcome error
+	for m, rest := nextMessage(c.buf[:n]); m.payload != nil; m, rest = nextMessage(rest) {
+		mine := int32(m.seq-first) >= 0
+		end := m.end()
+		if end != nil {
+			c.open = max(c.open-1, 0)
+		}
+		if !mine || outcome != nil {
+			continue
+		}
+		switch {
+		case m.typ == unix.NLMSG_NOOP:
+		case end == answerError{unix.EBUSY} && c.open > 0:
+			// The reminder that follows a stall found the dump still running.
+		case end != nil:
+			if m.flags&unix.NLM_F_DUMP_INTR != 0 && end == errDone {
+				visit(nil, m.flags)
+			}
+			outcome = end
+		case !visit(m.payload, m.flags):
+			outcome = errStopped
+		}
+	}
+	return outcome
+}
