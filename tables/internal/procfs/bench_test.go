@@ -39,32 +39,29 @@ func writeTree(b *testing.B, file string, n int, line func(i int) string) (*FS, 
 
 func BenchmarkList(b *testing.B) {
 	for _, list := range []struct {
+		name string
 		file string
 		kind socket.Kind
 		line func(i int) string
 	}{
-		{"tcp", socket.TCP4, func(i int) string {
+		{"tcp", "tcp", socket.TCP4, func(i int) string {
 			return fmt.Sprintf("%-149s\n", fmt.Sprintf("%4d: %08X:%04X %08X:%04X 01 00000000:00000000 02:%08X 00000000 %5d        0 %d 2 ffff912c374887c0 20 4 30 10 -1", i, 0x0100007F, i&0xffff, 0x0200007F, 443, i, 1000, 300000+i))
 		}},
-		{"tcp6", socket.TCP6, func(i int) string {
+		{"tcp6", "tcp6", socket.TCP6, func(i int) string {
 			return fmt.Sprintf("%4d: B80D01200000000000000000%08X:%04X B80D0120000000000000000001000000:01BB 01 00000000:00000000 00:00000000 00000000 %5d        0 %d 1 ffff912c374887c0 20 0 0 10 -1\n", i, i, i&0xffff, 1000, 300000+i)
 		}},
-		{"udp", socket.UDP4, func(i int) string {
+		{"udp", "udp", socket.UDP4, func(i int) string {
 			return fmt.Sprintf("%-127s\n", fmt.Sprintf("%5d: %08X:%04X 00000000:0000 07 00000000:00000000 00:00000000 00000000 %5d        0 %d 2 ffff912c374887c0 0", i, 0x0100007F, i&0xffff, 101, 300000+i))
 		}},
-		{"unix", socket.Unix, func(i int) string {
+		{"unix", "unix", socket.Unix, func(i int) string {
 			return fmt.Sprintf("ffff912c37488000: 00000003 00000000 00000000 0001 03 %5d /run/systemd/journal/stdout\n", 300000+i)
 		}},
-		{"unix", socket.Unix, func(i int) string {
+		{"unix-unnamed", "unix", socket.Unix, func(i int) string {
 			return fmt.Sprintf("ffff912c37488000: 00000003 00000000 00000000 0001 03 %5d\n", 300000+i)
 		}},
 	} {
 		for _, n := range []int{1000, 100_000} {
-			name := list.file
-			if list.file == "unix" && len(list.line(0)) < 60 {
-				name = "unix-unnamed"
-			}
-			b.Run(fmt.Sprintf("%s/%d", name, n), func(b *testing.B) {
+			b.Run(fmt.Sprintf("%s/%d", list.name, n), func(b *testing.B) {
 				p, size := writeTree(b, list.file, n, list.line)
 				b.SetBytes(size)
 				b.ReportAllocs()
@@ -107,16 +104,25 @@ func BenchmarkSockets(b *testing.B) {
 	}
 }
 
-func BenchmarkStat(b *testing.B) {
+func BenchmarkProcess(b *testing.B) {
 	p, err := Open(fixtures.Unpack(b, "bash"))
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer p.Close()
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := p.Stat(14960); err != nil {
-			b.Fatal(err)
-		}
+	for name, read := range map[string]func() error{
+		"stat":    func() error { _, err := p.Stat(14960); return err },
+		"status":  func() error { _, err := p.Status(14960); return err },
+		"cmdline": func() error { _, err := p.Cmdline(14960); return err },
+		"exe":     func() error { _, err := p.Exe(14960); return err },
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := read(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
 	}
 }

@@ -35,10 +35,10 @@ func (c *cursor) fail(column string) {
 	c.at = len(c.line)
 }
 
-// more skips spaces and reports whether a column follows.
+// more skips spaces and tabs and reports whether a column follows.
 func (c *cursor) more() bool {
 	at := c.at
-	for at < len(c.line) && c.line[at] == ' ' {
+	for at < len(c.line) && (c.line[at] == ' ' || c.line[at] == '\t') {
 		at++
 	}
 	c.at = at
@@ -46,7 +46,9 @@ func (c *cursor) more() bool {
 }
 
 // ended reports whether the column ends here.
-func (c *cursor) ended() bool { return c.at >= len(c.line) || c.line[c.at] == ' ' }
+func (c *cursor) ended() bool {
+	return c.at >= len(c.line) || c.line[c.at] == ' ' || c.line[c.at] == '\t'
+}
 
 // colon takes the colon between two parts of a column.
 func (c *cursor) colon(column string) {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -571,8 +572,8 @@ func TestFixtureProcesses(t *testing.T) {
 	if want := (IO{3012, 411, 27, 9, 1425408, 20480, 4096}); io != want || err != nil {
 		t.Errorf("IO = %+v, %v", io, err)
 	}
-	if path, err := p.CgroupPath(400); path != "/system.slice/kinds.service" || err != nil {
-		t.Errorf("CgroupPath = %q, %v", path, err)
+	if groups, err := p.Cgroups(400); err != nil || !slices.Equal(groups, []Cgroup{{0, "", "/system.slice/kinds.service"}}) {
+		t.Errorf("Cgroups = %v, %v", groups, err)
 	}
 	exe, err := p.Exe(401)
 	if exe != "/usr/bin/kinds (deleted)" || err != nil {
@@ -625,4 +626,31 @@ func TestAllocations(t *testing.T) {
 	if len(fds) <= most {
 		t.Errorf("%d descriptors show nothing", len(fds))
 	}
+}
+
+func TestConcurrentUse(t *testing.T) {
+	p := openFixture(t, "kinds")
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			var w Walker
+			for range 20 {
+				pids, err := p.PIDs(nil)
+				if err != nil || len(pids) != 2 {
+					t.Errorf("PIDs = %v, %v", pids, err)
+				}
+				if fds, err := p.Sockets(&w, 401, nil); err != nil || len(fds) != 1 {
+					t.Errorf("Sockets = %v, %v", fds, err)
+				}
+				if stat, err := p.Stat(400); err != nil || stat.Comm != "kinds" {
+					t.Errorf("Stat = %+v, %v", stat, err)
+				}
+				n := 0
+				if err := p.List(ctx, 400, socket.Unix, 0, nil, func(s *socket.Socket) bool { n += len(s.Path); return true }); err != nil || n != len("/run/kinds.sock") {
+					t.Errorf("List: %d, %v", n, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

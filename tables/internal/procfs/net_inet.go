@@ -57,6 +57,9 @@ func decodeInet(d *decoder, line []byte, s *socket.Socket) error {
 	timer := c.hex(1, "timer")
 	c.colon("timer")
 	expires := c.hex(1, "timer")
+	if timer > 0xff || !c.ended() {
+		c.fail("timer")
+	}
 	retransmits := c.hex32(1, "retransmits")
 	s.UID = c.dec32("uid")
 	timeout := c.dec("timeout")

@@ -144,7 +144,7 @@ func TestParseStatNames(t *testing.T) {
 }
 
 func TestParseStatusNames(t *testing.T) {
-	for escaped, name := range map[string]string{`plain`: "plain", `a\nb`: "a\nb", `a\\nb`: `a\nb`, `\\`: `\`, `x:\ty`: `x:\ty`} {
+	for escaped, name := range map[string]string{`plain`: "plain", `a\nb`: "a\nb", `a\\nb`: `a\nb`, `\\`: `\`, `x:\ty`: `x:\ty`, ` spaces `: " spaces "} {
 		s, err := parseStatus([]byte("Name:\t" + escaped + "\nPid:\t7\n"))
 		if err != nil || s.Name != name {
 			t.Errorf("%q: %q, %v; want %q", escaped, s.Name, err, name)

@@ -190,23 +190,3 @@ func parseCgroups(b []byte) ([]Cgroup, error) {
 	}
 	return groups, nil
 }
-
-// CgroupPath returns the path of a process in cgroup v2, and on a host without
-// it the path in the first hierarchy that has controllers. It is empty if the
-// process is in none.
-func (p *FS) CgroupPath(pid int32) (string, error) {
-	groups, err := p.Cgroups(pid)
-	if err != nil {
-		return "", err
-	}
-	path := ""
-	for _, g := range groups {
-		if g.Hierarchy == 0 {
-			return g.Path, nil
-		}
-		if path == "" && g.Controllers != "" {
-			path = g.Path
-		}
-	}
-	return path, nil
-}

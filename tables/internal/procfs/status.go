@@ -3,7 +3,6 @@ package procfs
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"math"
 	"strings"
 )
@@ -63,7 +62,7 @@ func parseStatus(b []byte) (Status, error) {
 		if !ok {
 			continue
 		}
-		if err := s.set(string(key), bytes.TrimSpace(value)); err != nil {
+		if err := s.set(key, value); err != nil {
 			errs = append(errs, err)
 		}
 		seen = seen || string(key) == "Pid"
@@ -74,56 +73,55 @@ func parseStatus(b []byte) (Status, error) {
 	return s, errors.Join(errs...)
 }
 
-func (s *Status) set(key string, value []byte) error {
-	// Numbers are parted by tabs; cursors know spaces.
-	c := cursor{line: bytes.ReplaceAll(value, []byte{'\t'}, []byte{' '})}
-	switch key {
+func (s *Status) set(key, value []byte) error {
+	c := cursor{line: value}
+	switch string(key) {
 	case "Name":
-		s.Name = unescapeName(string(value))
+		s.Name = unescapeName(string(bytes.TrimPrefix(value, []byte{'\t'})))
 	case "State":
-		if len(value) > 0 {
-			s.State = value[0]
+		if state := c.token("State"); len(state) > 0 {
+			s.State = state[0]
 		}
 	case "Tgid":
-		s.ThreadGroup = c.signed(key)
+		s.ThreadGroup = c.signed("Tgid")
 	case "Pid":
-		s.PID = c.signed(key)
+		s.PID = c.signed("Pid")
 	case "PPid":
-		s.Parent = c.signed(key)
+		s.Parent = c.signed("PPid")
 	case "Uid":
-		s.UID = c.ids(key)
+		s.UID = c.ids("Uid")
 	case "Gid":
-		s.GID = c.ids(key)
+		s.GID = c.ids("Gid")
 	case "Groups":
 		for c.more() {
-			s.Groups = append(s.Groups, c.dec32(key))
+			s.Groups = append(s.Groups, c.dec32("Groups"))
 		}
 	case "NSpid":
 		for c.more() {
-			s.NSPIDs = append(s.NSPIDs, c.signed(key))
+			s.NSPIDs = append(s.NSPIDs, c.signed("NSpid"))
 		}
 	case "VmSize":
-		s.VirtualSize = c.kibibytes(key)
+		s.VirtualSize = c.kibibytes("VmSize")
 	case "VmLck":
-		s.LockedSize = c.kibibytes(key)
+		s.LockedSize = c.kibibytes("VmLck")
 	case "VmPin":
-		s.PinnedSize = c.kibibytes(key)
+		s.PinnedSize = c.kibibytes("VmPin")
 	case "VmRSS":
-		s.ResidentSize = c.kibibytes(key)
+		s.ResidentSize = c.kibibytes("VmRSS")
 	case "Threads":
-		s.Threads = c.signed(key)
+		s.Threads = c.signed("Threads")
 	case "CapEff":
-		s.EffectiveCapabilities = c.hex(1, key)
+		s.EffectiveCapabilities = c.hex(1, "CapEff")
 	case "voluntary_ctxt_switches":
-		s.VoluntarySwitches = c.dec(key)
+		s.VoluntarySwitches = c.dec("voluntary_ctxt_switches")
 	case "nonvoluntary_ctxt_switches":
-		s.InvoluntarySwitches = c.dec(key)
+		s.InvoluntarySwitches = c.dec("nonvoluntary_ctxt_switches")
 	case "Kthread":
-		s.KernelThread = c.dec(key) != 0
+		s.KernelThread = c.dec("Kthread") != 0
 	case "NoNewPrivs":
-		s.NoNewPrivileges = uint8(min(c.dec(key), math.MaxUint8))
+		s.NoNewPrivileges = uint8(min(c.dec("NoNewPrivs"), math.MaxUint8))
 	case "Seccomp":
-		s.Seccomp = uint8(min(c.dec(key), math.MaxUint8))
+		s.Seccomp = uint8(min(c.dec("Seccomp"), math.MaxUint8))
 	}
 	return c.err()
 }
@@ -156,6 +154,3 @@ func unescapeName(name string) string {
 func (s *Status) HasCapability(capability int) bool {
 	return capability >= 0 && capability < 64 && s.EffectiveCapabilities>>capability&1 != 0
 }
-
-// String returns the numbers as the file shows them.
-func (i IDs) String() string { return fmt.Sprintf("%d %d %d %d", i.Real, i.Effective, i.Saved, i.FS) }
