@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/dlclark/regexp2/v2"
@@ -196,6 +197,7 @@ func compile(c *Call, key regexKey) (*regexp2.Regexp, error) {
 	}
 	re, found := cache[key]
 	if !found {
+		key.expr = strings.Clone(key.expr) // an argument does not outlive its call
 		re = newRegex(key)
 		if len(cache) >= regexCached {
 			clear(cache)
