@@ -111,6 +111,7 @@ func (s *Status) set(key, value []byte) error {
 	case "Threads":
 		s.Threads = c.signed("Threads")
 	case "CapEff":
+		c.more()
 		s.EffectiveCapabilities = c.hex(1, "CapEff")
 	case "voluntary_ctxt_switches":
 		s.VoluntarySwitches = c.dec("voluntary_ctxt_switches")
