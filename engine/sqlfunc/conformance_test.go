@@ -135,20 +135,3 @@ func TestSQL(t *testing.T) {
 		}
 	}
 }
-
-// The engine uses the memory of arguments again for the next call.
-func TestArgumentsAreNotKept(t *testing.T) {
-	c := open(t)
-	rows, _, err := query(t, c, `select regex_match('abcd', p, 0), regex_split('abcd', p, 0), resolve('192.0.2.' || length(p))
-		from (with recursive n(i) as (values (0) union all select i + 1 from n where i < 400)
-			select char(97 + i % 4) || case i % 2 when 0 then '' else '+' end as p from n)`)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i, row := range rows {
-		want := string(rune('a' + i%4))
-		if before := "abcd"[:i%4]; row[0] != want || row[1] != before {
-			t.Fatalf("row %d: %q, want %q and %q", i, row, want, before)
-		}
-	}
-}

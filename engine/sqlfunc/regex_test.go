@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 	"unicode/utf8"
+	"unsafe"
 
 	"sockql/tables"
 )
@@ -146,6 +147,20 @@ func TestRegexBoundsItsMemory(t *testing.T) {
 	first, _ := compile(c, key)
 	if again, _ := compile(c, key); again != first {
 		t.Error("a pattern is compiled twice")
+	}
+}
+
+// The engine uses the memory of arguments again for the next call.
+func TestRegexKeepsNoArgument(t *testing.T) {
+	c, _ := newCall()
+	expr := strings.Repeat("a", 3)
+	if _, err := regexMatch(context.Background(), c, values([]any{"aaa", expr, 0})); err != nil {
+		t.Fatal(err)
+	}
+	for key := range c.Cache[regexCacheKey{}].(regexCache) {
+		if unsafe.StringData(key.expr) == unsafe.StringData(expr) {
+			t.Error("the cache holds on to the argument's memory")
+		}
 	}
 }
 
