@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"golang.org/x/sys/unix"
@@ -73,8 +74,8 @@ type Conn struct {
 
 	buf     []byte
 	request []byte
-	seq     uint32 // of the last request
-	open    int    // requests whose last message has not been read
+	seq     uint32   // number of the last request, counted from 1
+	open    []uint32 // requests whose last message has not been read
 	broken  error
 
 	refusals   []Refusal
@@ -159,15 +160,15 @@ func (c *Conn) send(request []byte) error {
 	if err := c.transport.Send(request); err != nil {
 		return fmt.Errorf("send: %w", err)
 	}
-	c.open++
+	c.open = append(c.open, c.seq)
 	return nil
 }
 
 // drain reads what is left of dumps that were not read to their end. The
 // kernel runs one dump at a time on a netlink socket.
 func (c *Conn) drain() error {
-	for c.open > 0 {
-		if err := c.receive(c.seq+1, nil); err != nil && !errors.As(err, new(answerError)) {
+	for len(c.open) > 0 {
+		if err := c.receive(0, nil); err != nil && !errors.As(err, new(answerError)) {
 			return err
 		}
 	}
@@ -194,7 +195,8 @@ var errDone = errors.New("done")
 var errInterrupted = errors.New("the list changed while the kernel wrote it, and sockets may be missing")
 
 // receive reads one datagram and calls visit with the payload and flags of
-// each message that answers a request numbered first or later. It returns
+// each message that answers a request numbered first or later; a nil visit
+// throws everything away. It returns
 // errDone or an answerError after the last message of an answer, errStopped if
 // visit returned false, and errStalled. Any other error breaks the connection.
 func (c *Conn) receive(first uint32, visit func(payload []byte, flags uint16) bool) error {
@@ -217,18 +219,18 @@ func (c *Conn) receive(first uint32, visit func(payload []byte, flags uint16) bo
 	}
 	var outcome error
 	for m, rest := nextMessage(c.buf[:n]); m.payload != nil; m, rest = nextMessage(rest) {
-		mine := int32(m.seq-first) >= 0
-		end := m.end()
-		if end != nil {
-			c.open = max(c.open-1, 0)
+		if m.seq == 0 || m.seq > c.seq {
+			continue
 		}
-		if !mine || outcome != nil {
+		end := m.end()
+		running := c.ended(m.seq, end)
+		if visit == nil || m.seq < first || outcome != nil {
 			continue
 		}
 		switch {
 		case m.typ == unix.NLMSG_NOOP:
-		case end == answerError{unix.EBUSY} && c.open > 0:
-			// The reminder that follows a stall found the dump still running.
+		case running:
+			// The reminder that follows a stall found the dump going on.
 		case end != nil:
 			if m.flags&unix.NLM_F_DUMP_INTR != 0 && end == errDone {
 				visit(nil, m.flags)
@@ -239,4 +241,18 @@ func (c *Conn) receive(first uint32, visit func(payload []byte, flags uint16) bo
 		}
 	}
 	return outcome
+}
+
+// ended notes how a request has ended, if it has. It reports whether it found
+// an earlier dump running: the kernel runs one at a time, so that any other
+// end is also that of all requests before.
+func (c *Conn) ended(seq uint32, end error) (running bool) {
+	if end == nil {
+		return false
+	}
+	running = end == answerError{unix.EBUSY} && len(c.open) > 0 && c.open[0] < seq
+	c.open = slices.DeleteFunc(c.open, func(open uint32) bool {
+		return open == seq || open < seq && !running
+	})
+	return running
 }

@@ -232,6 +232,7 @@ func (d *dump) ask(ctx context.Context, filter []byte) error {
 				return answerError{unix.ENOBUFS}
 			}
 			d.interrupted = true
+			d.remember()
 			if err := d.send(d.Conn.request); err != nil {
 				return err
 			}
