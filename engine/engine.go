@@ -123,3 +123,7 @@ func Complete(sql string) bool { return sqlite.Complete(sql) }
 
 // SQLiteVersion returns the version of SQLite behind the engine.
 func SQLiteVersion() string { return sqlite.Version() }
+
+// MemoryUsed returns the bytes that SQLite holds at this moment, of all
+// connections of the process together.
+func MemoryUsed() int64 { return sqlite.MemoryUsed() }

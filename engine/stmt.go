@@ -37,6 +37,9 @@ func (st *Stmt) Columns() []ResultColumn { return st.columns }
 // Next runs the statement to its next row and reports whether there is one. If
 // not, [Stmt.Err] tells why, and no scan of the statement runs any more.
 func (st *Stmt) Next() bool {
+	if st.closed && st.err == nil {
+		st.err = ErrClosed
+	}
 	if st.done {
 		return false
 	}
@@ -46,10 +49,6 @@ func (st *Stmt) Next() bool {
 		return false
 	}
 	defer c.leave()
-	if st.closed {
-		st.done, st.err = true, ErrClosed
-		return false
-	}
 	st.row = st.row[:0]
 	c.running, c.session = st, st.session
 	more, err := false, context.Cause(st.session.ctx)
@@ -104,7 +103,7 @@ func (st *Stmt) close() {
 	if st.closed {
 		return
 	}
-	st.closed, st.done = true, true
+	st.closed, st.done, st.row = true, true, nil
 	delete(st.session.stmts, st)
 	st.raw.Close()
 }

@@ -56,6 +56,14 @@ func onAuthorize(tls *libc.TLS, arg uintptr, action int32, arg1, arg2, schema, c
 			rc = lib.SQLITE_DENY
 		}
 	}()
+	// Preparing a statement of thousands of nested queries takes long and runs
+	// no instructions, but it asks here.
+	if c.interrupt != nil {
+		if err := c.interrupt(); err != nil {
+			c.failure = err
+			return lib.SQLITE_DENY
+		}
+	}
 	if c.authorize == nil || c.authorize(Action(action), gostring(arg1), gostring(arg2)) {
 		return lib.SQLITE_OK
 	}

@@ -1,0 +1,129 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"sockql/engine"
+	"sockql/tables"
+)
+
+// TestHostileStatements ends each of them in an error, or in an answer where
+// there is nothing wrong, and goes on with the same connection.
+func TestHostileStatements(t *testing.T) {
+	p := &probe{name: "p"}
+	c := open(t, engine.Config{
+		Tables: []tables.Table{p.table(t)},
+		Limits: engine.Limits{HeapBytes: 256 << 20},
+	})
+	deep := func(open, inner, close string, n int) string {
+		return strings.Repeat(open, n) + inner + strings.Repeat(close, n)
+	}
+	for _, test := range []struct {
+		name, sql string
+		code      int    // 0 if it may well be answered
+		part      string // of the message
+	}{
+		{"2 MB literal", "select '" + strings.Repeat("x", 2<<20) + "'", 18, "string or blob too big"},
+		{"2 MB blob", "select x'" + strings.Repeat("00", 1<<20) + "'", 18, "string or blob too big"},
+		{"2 MB of white space", strings.Repeat(" ", 2<<20) + "select 1", 18, "string or blob too big"},
+		{"2 MB comment", "/*" + strings.Repeat("x", 2<<20) + "*/ select 1", 18, "string or blob too big"},
+		{"deep parentheses", "select " + deep("(", "1", ")", 100_000), 1, ""},
+		{"deep functions", "select " + deep("abs(", "1", ")", 50_000), 1, ""},
+		{"deep not", "select " + deep("not ", "1", "", 100_000), 1, ""},
+		{"deep minus", "select " + deep("- ", "1", "", 100_000), 1, ""},
+		{"long sum", "select 1" + strings.Repeat("+1", 100_000), 1, "Expression tree is too large"},
+		{"long and", "select 1" + strings.Repeat(" and 1", 100_000), 1, "Expression tree is too large"},
+		{"deep subqueries", deep("select * from (", "select 1", ")", 20_000), 1, ""},
+		{"deep scalar subqueries", "select " + deep("(select ", "1", ")", 20_000), 1, ""},
+		{"deep exists", "select " + deep("exists(select ", "1", ")", 20_000), 1, ""},
+		{"deep case", "select " + deep("case when 1 then ", "1", " end", 20_000), 1, ""},
+		{"many unions", "select 1" + strings.Repeat(" union all select 1", 20_000), 1, ""},
+		{"many columns", "select 1" + strings.Repeat(",1", 100_000), 1, "too many columns"},
+		{"many values", "values (1)" + strings.Repeat(",(1)", 100_000), 0, ""},
+		{"many terms of IN", "select 1 in (1" + strings.Repeat(",1", 200_000) + ")", 0, ""},
+		{"many tables", "select 1 from p" + strings.Repeat(",p", 100), 1, "at most 64 tables in a join"},
+		{"many arguments", "select max(1" + strings.Repeat(",1", 100_000) + ")", 1, "too many arguments"},
+		{"many CTEs", "with a0 as (select 1)" + func() string {
+			var b strings.Builder
+			for i := range 3000 {
+				fmt.Fprintf(&b, ", a%d as (select * from a%d)", i+1, i)
+			}
+			return b.String()
+		}() + " select * from a3000", 0, ""},
+		{"doubling CTEs", "with a0 as (select 1 x)" + func() string {
+			var b strings.Builder
+			for i := range 40 {
+				fmt.Fprintf(&b, ", a%d as (select l.x from a%d l, a%d r)", i+1, i, i)
+			}
+			return b.String()
+		}() + " select count(*) from a40", 7, "out of memory"},
+		{"zeroblob", "select zeroblob(1000000000)", 18, "string or blob too big"},
+		{"randomblob", "select length(randomblob(1000000000))", 18, "string or blob too big"},
+		{"printf width", "select printf('%999999999d', 1)", 18, "string or blob too big"},
+		{"printf precision", "select printf('%.999999999f', 1)", 18, "string or blob too big"},
+		{"replace", "select length(replace(hex(zeroblob(1000000)), '0', hex(zeroblob(100000))))", 18, "string or blob too big"},
+		{"group_concat", "with recursive r(n) as (select 1 union all select n+1 from r where n < 10000) select length(group_concat(hex(zeroblob(50000)))) from r", 18, "string or blob too big"},
+		{"json", "select json('" + deep("[", "", "]", 100_000) + "')", 1, "malformed JSON"},
+		{"json array", "with recursive r(n) as (select 1 union all select n+1 from r where n < 10000) select length(json_group_array(hex(zeroblob(50000)))) from r", 7, "out of memory"},
+		{"long pattern", "select 'a' like '" + strings.Repeat("%a", 50_000) + "'", 1, "LIKE or GLOB pattern too complex"},
+		{"pattern", "select hex(zeroblob(20000)) like '" + strings.Repeat("%0", 200) + "%1'", 0, ""},
+		{"glob", "select hex(zeroblob(20000)) glob '" + strings.Repeat("*0", 200) + "*1'", 0, ""},
+		{"heap", "with recursive r(n) as (select 1 union all select n+1 from r where n < 2000) select count(*) from (select zeroblob(1000000 + n) b, n from r order by b)", 7, "out of memory"},
+		{"heap of a table", "create temp table big as with recursive r(n) as (select 1 union all select n+1 from r where n < 2000) select zeroblob(1000000) from r", 7, "out of memory"},
+		{"parameters", "select ?32767", 1, "variable number must be between ?1 and ?32766"},
+		{"parameter", "select ?1", 0, ""},
+		{"recursive view", "create view v as select * from v; select * from v", 1, "circularly defined"},
+		{"truncated UTF-8", "select '\xf0\x9f', upper('\xff\xfe')", 0, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+			defer cancel()
+			_, err := c.Query(ctx, test.sql)
+			var e *engine.Error
+			switch {
+			case ctx.Err() != nil:
+				t.Fatalf("took a minute: %v", err)
+			case test.code == 0 && err != nil:
+				t.Errorf("error %v", err)
+			case test.code == 0:
+			case !errors.As(err, &e):
+				t.Errorf("error %v, want code %d", err, test.code)
+			case e.Code != test.code || !strings.Contains(e.Message, test.part):
+				t.Errorf("code %d, %q; want %d, %q", e.Code, e.Message, test.code, test.part)
+			}
+			if got := rows(t, c, "select count(*) from p"); got[0] != "100" {
+				t.Errorf("afterwards: %q", got)
+			}
+		})
+	}
+}
+
+// TestGenerousEnough runs what real query packs need and more.
+func TestGenerousEnough(t *testing.T) {
+	c := open(t, engine.Config{})
+	list := "1" + strings.Repeat(",1", 20_000)
+	for _, sql := range []string{
+		"select 1 in (" + list + ")",
+		"select '" + strings.Repeat("x", 900_000) + "'",
+		"select 1" + strings.Repeat(" or 0", 900),
+		"select 1" + strings.Repeat(" union select 1", 400),
+		"select length(hex(zeroblob(10000000)))",
+		"select " + strings.Repeat("(", 60) + "1" + strings.Repeat(")", 60),
+	} {
+		rows(t, c, sql)
+	}
+}
+
+func TestInstructionLimit(t *testing.T) {
+	c := open(t, engine.Config{Limits: engine.Limits{Instructions: 1_000_000}})
+	_, err := c.Query(context.Background(), "with recursive r(n) as (select 1 union all select n+1 from r) select count(*) from r")
+	if !errors.Is(err, engine.ErrInstructions) {
+		t.Errorf("error %v", err)
+	}
+	rows(t, c, "select 1")
+}
