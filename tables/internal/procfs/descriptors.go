@@ -23,10 +23,10 @@ type Walker struct {
 }
 
 // Sockets appends the descriptors of a process that refer to sockets to dst,
-// ascending, as /proc/<pid>/fd shows them (proc_pid_fd(5)). It needs leave to ptrace the
-// process, and returns with an error what it had read before. A descriptor
-// that is closed meanwhile is left out; a process that ends meanwhile is
-// reported as [ErrVanished].
+// ascending, as /proc/<pid>/fd shows them (proc_pid_fd(5)). For another
+// user's process it needs CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE. It returns
+// with an error what it had read before. A descriptor that is closed meanwhile
+// is left out; a process that ends meanwhile is reported as [ErrVanished].
 func (p *FS) Sockets(w *Walker, pid int32, dst []FDInode) ([]FDInode, error) {
 	if pid <= 0 {
 		_, err := processPath(pid, "fd")

@@ -7,11 +7,11 @@
 // Documentation/filesystems/proc.rst; each parser names the kernel function
 // that prints its file.
 //
-// Everybody may list processes and read the socket lists of their namespaces.
-// The descriptors, links and I/O counters of another user's process need
-// CAP_SYS_PTRACE (ptrace(2), "Ptrace access mode checking") and, where root
-// lacks it, CAP_DAC_READ_SEARCH. A procfs mounted with hidepid hides more: see
-// [FS.HidePID].
+// Everybody may list processes and read their status and the socket lists of
+// their namespaces. What belongs to another user's process takes capabilities:
+// CAP_SYS_PTRACE to look at a link (ptrace(2), "Ptrace access mode checking"),
+// and CAP_DAC_READ_SEARCH as well to enter fd and to open io or environ. A
+// procfs mounted with hidepid hides more: see [FS.HidePID].
 //
 // An [FS] is safe for concurrent use, a [Walker] belongs to one goroutine.
 package procfs

@@ -236,6 +236,9 @@ func TestKernelZombieHasNoLists(t *testing.T) {
 	if err != nil || stat.State != 'Z' {
 		t.Errorf("Stat of a zombie: %+v, %v", stat, err)
 	}
+	if _, err := p.NetNS(pid); !errors.Is(err, ErrVanished) {
+		t.Errorf("NetNS of a zombie: %v", err)
+	}
 	if cmdline, err := p.Cmdline(pid); err != nil || cmdline != "" {
 		t.Errorf("Cmdline of a zombie: %q, %v", cmdline, err)
 	}

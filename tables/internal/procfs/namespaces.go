@@ -7,7 +7,8 @@ import (
 )
 
 // NetNS returns the inode, in nsfs, of the network namespace of a process
-// (proc_pid_ns(5)). It needs leave to ptrace the process; a zombie has none.
+// (proc_pid_ns(5)). For another user's process it needs CAP_SYS_PTRACE. A
+// zombie has none, which is reported as [ErrVanished].
 func (p *FS) NetNS(pid int32) (uint64, error) { return p.Namespace(pid, "net") }
 
 // Namespace returns the inode, in nsfs, of a namespace of a process; kind is

@@ -24,7 +24,8 @@ func (p *FS) Cmdline(pid int32) (string, error) {
 }
 
 // Environ reads /proc/<pid>/environ: the initial environment, each variable
-// ended by a NUL (proc_pid_environ(5)). It needs leave to ptrace the process.
+// ended by a NUL (proc_pid_environ(5)). For another user's process it needs
+// CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE.
 func (p *FS) Environ(pid int32) (string, error) {
 	var s string
 	err := p.readProcess(pid, "environ", func(b []byte) error {
@@ -47,8 +48,8 @@ func (p *FS) Comm(pid int32) (string, error) {
 
 // Exe returns the path of a process's program (proc_pid_exe(5)), with
 // " (deleted)" after it if the file is gone. A kernel thread has none, which
-// is reported as [ErrVanished]. It needs leave to ptrace the process, as do
-// [FS.Cwd] and [FS.RootDir].
+// is reported as [ErrVanished]. For another user's process it needs
+// CAP_SYS_PTRACE, as do [FS.Cwd] and [FS.RootDir].
 func (p *FS) Exe(pid int32) (string, error) { return p.readlinkProcess(pid, "exe") }
 
 // Cwd returns a process's working directory (proc_pid_cwd(5)).
@@ -101,9 +102,9 @@ type IO struct {
 	CancelledWriteBytes     uint64 // never written, the file was cut first
 }
 
-// IO reads /proc/<pid>/io. It needs leave to ptrace the process, and a kernel
-// with CONFIG_TASK_IO_ACCOUNTING, without which the file is missing, as if the
-// process had vanished.
+// IO reads /proc/<pid>/io. For another user's process it needs
+// CAP_DAC_READ_SEARCH and CAP_SYS_PTRACE. A kernel without
+// CONFIG_TASK_IO_ACCOUNTING lacks the file, as if the process had vanished.
 func (p *FS) IO(pid int32) (IO, error) {
 	var io IO
 	err := p.readProcess(pid, "io", func(b []byte) (err error) {
