@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -49,13 +50,13 @@ func translate(expr string, again bool) (string, error) {
 // highBytes is where the bytes from 0x80 go: U+E080 to U+E0FF.
 const highBytes = 0xe000
 
-// widen returns the characters that stand for the bytes of s.
-func widen(s string) []rune {
-	runes := make([]rune, len(s))
+// widen appends the characters that stand for the bytes of s.
+func widen(dst []rune, s string) []rune {
+	dst = slices.Grow(dst, len(s))
 	for i := range len(s) {
-		runes[i] = wide(s[i])
+		dst = append(dst, wide(s[i]))
 	}
-	return runes
+	return dst
 }
 
 func wide(b byte) rune {

@@ -49,11 +49,12 @@ func regexMatch(ctx context.Context, c *Call, args []tables.Value) (tables.Value
 	if len(expr) > maxPattern {
 		return tables.Null(), fmt.Errorf("%w: too big, max size is %d bytes", errRegex, maxPattern)
 	}
-	re, err := compile(c, regexKey{expr: expr})
+	state := regexStateOf(c)
+	re, err := state.compile(regexKey{expr: expr})
 	if err != nil {
 		return tables.Null(), err
 	}
-	s := search{ctx: ctx, text: widen(text(args[0])), deadline: time.Now().Add(regexTime)}
+	s := state.search(ctx, text(args[0]))
 	m, err := s.find(re, 0)
 	index := int(integer32(args[2]))
 	if err != nil || m == nil || index < 0 || index >= m.GroupCount() {
@@ -74,16 +75,17 @@ func regexSplit(ctx context.Context, c *Call, args []tables.Value) (tables.Value
 	if len(expr) > maxPattern {
 		return tables.Null(), errRegex
 	}
-	re, err := compile(c, regexKey{expr: expr})
+	state := regexStateOf(c)
+	re, err := state.compile(regexKey{expr: expr})
 	if err != nil {
 		return tables.Null(), err
 	}
-	s := search{ctx: ctx, text: widen(text(args[0])), deadline: time.Now().Add(regexTime)}
+	s := state.search(ctx, text(args[0]))
 	index := integer32(args[2])
 	if index < 0 {
 		return tables.Null(), nil
 	}
-	piece, found, err := s.piece(c, re, expr, int(index))
+	piece, found, err := s.piece(re, expr, int(index))
 	if err != nil || !found {
 		return tables.Null(), err
 	}
@@ -93,6 +95,7 @@ func regexSplit(ctx context.Context, c *Call, args []tables.Value) (tables.Value
 // A search is one call's walk through a text.
 type search struct {
 	ctx      context.Context
+	state    *regexState
 	text     []rune
 	deadline time.Time
 }
@@ -100,7 +103,7 @@ type search struct {
 // piece returns the piece at index, as a std::sregex_token_iterator of libc++
 // counts them: what stands between the place where a search began and its
 // match, and in the end what is left behind the last match unless it is empty.
-func (s *search) piece(c *Call, re *regexp2.Regexp, expr string, index int) (piece []rune, found bool, err error) {
+func (s *search) piece(re *regexp2.Regexp, expr string, index int) (piece []rune, found bool, err error) {
 	from := 0
 	m, err := s.find(re, from)
 	if err != nil {
@@ -123,7 +126,7 @@ func (s *search) piece(c *Call, re *regexp2.Regexp, expr string, index int) (pie
 		} else {
 			// Behind an empty match a match that is not empty may begin at
 			// the same place; otherwise the search goes on one further.
-			m, err = s.findHere(c, expr, from)
+			m, err = s.findHere(expr, from)
 			if m == nil && err == nil {
 				from++
 				m, err = s.find(re, from)
@@ -150,8 +153,8 @@ func (s *search) find(re *regexp2.Regexp, from int) (*regexp2.Match, error) {
 }
 
 // findHere returns a match that begins at from and is not empty.
-func (s *search) findHere(c *Call, expr string, from int) (*regexp2.Match, error) {
-	re, err := compile(c, regexKey{expr: expr, here: true})
+func (s *search) findHere(expr string, from int) (*regexp2.Match, error) {
+	re, err := s.state.compile(regexKey{expr: expr, here: true})
 	if err != nil {
 		return nil, err
 	}
@@ -177,37 +180,51 @@ func (s *search) match(re *regexp2.Regexp, from int) (*regexp2.Match, error) {
 	return nil, fmt.Errorf("%w: no result within %s", errRegex, regexTime)
 }
 
-// A regexKey is the place of a compiled pattern in [Call.Cache].
+// A regexKey is a pattern in the two ways in which it is compiled.
 type regexKey struct {
 	expr string
 	here bool // to match where the search begins, and not the empty text
 }
 
-// A regexCache holds patterns, nil for those that do not compile.
+// A regexState is what a connection keeps for the patterns of a statement, in
+// [Call.Cache].
 type (
-	regexCache    map[regexKey]*regexp2.Regexp
-	regexCacheKey struct{}
+	regexState struct {
+		compiled map[regexKey]*regexp2.Regexp // nil for what does not compile
+		text     []rune                       // for the text of one call
+	}
+	regexStateKey struct{}
 )
 
-func compile(c *Call, key regexKey) (*regexp2.Regexp, error) {
-	cache, ok := c.Cache[regexCacheKey{}].(regexCache)
+func regexStateOf(c *Call) *regexState {
+	state, ok := c.Cache[regexStateKey{}].(*regexState)
 	if !ok {
-		cache = regexCache{}
-		c.Cache[regexCacheKey{}] = cache
+		state = &regexState{compiled: map[regexKey]*regexp2.Regexp{}}
+		c.Cache[regexStateKey{}] = state
 	}
-	re, found := cache[key]
+	return state
+}
+
+func (s *regexState) compile(key regexKey) (*regexp2.Regexp, error) {
+	re, found := s.compiled[key]
 	if !found {
 		key.expr = strings.Clone(key.expr) // an argument does not outlive its call
 		re = newRegex(key)
-		if len(cache) >= regexCached {
-			clear(cache)
+		if len(s.compiled) >= regexCached {
+			clear(s.compiled)
 		}
-		cache[key] = re
+		s.compiled[key] = re
 	}
 	if re == nil {
 		return nil, errRegex
 	}
 	return re, nil
+}
+
+// search begins a call's walk through a text.
+func (s *regexState) search(ctx context.Context, text string) search {
+	s.text = widen(s.text[:0], text)
+	return search{ctx: ctx, state: s, text: s.text, deadline: time.Now().Add(regexTime)}
 }
 
 func newRegex(key regexKey) *regexp2.Regexp {

@@ -135,17 +135,18 @@ func TestRegexBoundsItsMemory(t *testing.T) {
 	if err == nil && !v.IsNull() {
 		t.Errorf("%d bytes match", len(v.String()))
 	}
+	state := regexStateOf(c)
 	for i := range 3 * regexCached {
-		if _, err := compile(c, regexKey{expr: strconv.Itoa(i)}); err != nil {
+		if _, err := state.compile(regexKey{expr: strconv.Itoa(i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if n := len(c.Cache[regexCacheKey{}].(regexCache)); n > regexCached {
+	if n := len(state.compiled); n > regexCached {
 		t.Errorf("%d patterns kept, want at most %d", n, regexCached)
 	}
 	key := regexKey{expr: "kept"}
-	first, _ := compile(c, key)
-	if again, _ := compile(c, key); again != first {
+	first, _ := state.compile(key)
+	if again, _ := state.compile(key); again != first {
 		t.Error("a pattern is compiled twice")
 	}
 }
@@ -157,7 +158,7 @@ func TestRegexKeepsNoArgument(t *testing.T) {
 	if _, err := regexMatch(context.Background(), c, values([]any{"aaa", expr, 0})); err != nil {
 		t.Fatal(err)
 	}
-	for key := range c.Cache[regexCacheKey{}].(regexCache) {
+	for key := range regexStateOf(c).compiled {
 		if unsafe.StringData(key.expr) == unsafe.StringData(expr) {
 			t.Error("the cache holds on to the argument's memory")
 		}
