@@ -8,6 +8,8 @@ import (
 	"slices"
 
 	"sockql/tables"
+	"sockql/tables/internal/netns"
+	"sockql/tables/internal/procfs"
 	"sockql/tables/internal/socket"
 )
 
@@ -27,7 +29,8 @@ type collector struct {
 	byIdentity map[uint64]*space // by procfs.NetIdentity, once a namespace could not be read
 	byPID      map[int32]*space  // nil for a process that has none
 	pids       []int32           // all processes
-	listed     bool              // pids and their spaces are complete
+	mounts     []netns.Mount     // bind mounts of namespaces
+	listed     bool              // all of these are complete
 
 	descriptors map[int32]table // by pid
 	hides       *bool           // whether procfs hides processes, once known
@@ -57,6 +60,9 @@ type space struct {
 	// pids live in it: its lists are read through one of them.
 	pids  []int32
 	lists map[socket.Kind]*list
+	// mount and handle lead to a namespace in which no process lives.
+	mount  *netns.Mount
+	handle *netns.Handle
 }
 
 // An entry is a row before its names are resolved.
@@ -69,9 +75,7 @@ type collectorKey struct{ host *Host }
 
 // collect returns the session's rows for a question, holders first.
 func (h *Host) collect(ctx context.Context, q *tables.Query, a *question) (*collector, []entry, error) {
-	c, err := tables.Share(ctx, q.Session(), collectorKey{h}, func(context.Context) (*collector, error) {
-		return newCollector(h, q.Session().Warn), nil
-	})
+	c, err := h.collector(ctx, q.Session())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -83,6 +87,26 @@ func (h *Host) collect(ctx context.Context, q *tables.Query, a *question) (*coll
 	}
 	entries, err := c.collect(ctx, a)
 	return c, entries, err
+}
+
+// collector returns the session's collector.
+func (h *Host) collector(ctx context.Context, s *tables.Session) (*collector, error) {
+	return tables.Share(ctx, s, collectorKey{h}, func(context.Context) (*collector, error) {
+		c := newCollector(h, s.Warn)
+		s.OnClose(c.close)
+		return c, nil
+	})
+}
+
+// close releases the namespaces that are held open.
+func (c *collector) close() error {
+	var errs []error
+	for _, sp := range c.spaces {
+		if sp.handle != nil {
+			errs = append(errs, sp.handle.Close())
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func newCollector(h *Host, warn func(error)) *collector {
@@ -98,7 +122,7 @@ func newCollector(h *Host, warn func(error)) *collector {
 
 func (c *collector) collect(ctx context.Context, a *question) ([]entry, error) {
 	pids, spaces, err := c.scope(ctx, a)
-	if err != nil || len(spaces) == 0 {
+	if err != nil || len(spaces) == 0 && len(pids) == 0 {
 		return nil, err
 	}
 	if err := c.readLists(ctx, spaces, a); err != nil {
@@ -182,7 +206,10 @@ func (c *collector) isProcess(pid int32) bool {
 		return true
 	}
 	group, err := c.host.proc.ThreadGroup(pid)
-	return err == nil && group == pid
+	if errors.Is(err, procfs.ErrVanished) {
+		return false
+	}
+	return err != nil || group == pid // what cannot be read may still be one
 }
 
 // wanted returns the namespaces that a question asks for.
@@ -206,7 +233,23 @@ func (c *collector) listProcesses(ctx context.Context) error {
 		c.spaceOf(pid)
 	}
 	c.pids, c.listed = pids, true
+	if c.host.asksKernel() {
+		c.findMounts()
+	}
 	return nil
+}
+
+// findMounts adds the namespaces that only a bind mount keeps alive.
+func (c *collector) findMounts() {
+	c.mounts = netns.Find(c.host.proc.Root(), c.pids, c.warn)
+	for i := range c.mounts {
+		m := &c.mounts[i]
+		if c.byInode[m.Inode] == nil {
+			sp := c.addSpace(m.Inode)
+			sp.mount = m
+			c.byInode[m.Inode] = sp
+		}
+	}
 }
 
 // spaceOf returns the network namespace of a process, or nil if it has none.
@@ -446,49 +489,4 @@ func (c *collector) hidden() bool {
 		c.hides = &hides
 	}
 	return *c.hides
-}
-
-// resolve looks for the sockets whose descriptors are in no list.
-func (c *collector) resolve(ctx context.Context, pids []int32, spaces []*space, a *question) ([]*space, error) {
-	missing := c.missing(pids, a)
-	if len(missing) == 0 || !a.unlisted {
-		return spaces, nil
-	}
-	if !c.listed {
-		// A process may hold sockets of a namespace that it does not live in.
-		if err := c.listProcesses(ctx); err != nil {
-			return nil, err
-		}
-		if err := c.readLists(ctx, c.spaces, a); err != nil {
-			return nil, err
-		}
-		missing = c.missing(pids, a)
-	}
-	for _, m := range missing {
-		if c.unlisted[m.inode] == nil {
-			c.unlisted[m.inode] = &socket.Socket{Kind: socket.Other, Inode: m.inode, Holder: nobody}
-		}
-	}
-	return spaces, nil
-}
-
-// A missing is a descriptor of a socket that is in no list.
-type missing struct {
-	pid int32
-	held
-}
-
-func (c *collector) missing(pids []int32, a *question) []missing {
-	var list []missing
-	for _, pid := range pids {
-		if !a.wantsPID(int64(pid)) {
-			continue
-		}
-		for _, h := range c.descriptors[pid].held {
-			if c.sockets[h.inode] == nil {
-				list = append(list, missing{pid, h})
-			}
-		}
-	}
-	return list
 }

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 
 	"sockql/tables/internal/procfs"
+	"sockql/tables/internal/sockdiag"
 )
 
 // A table is what the descriptors of one process refer to.
@@ -159,5 +160,12 @@ func (h *Host) threads(w *procfs.Walker, pid int32, found []procfs.FDInode, t *t
 }
 
 // sharesFiles reports whether a thread is known to use its process's
-// descriptor table.
-func (h *Host) sharesFiles(pid, tid int32) bool { return false }
+// descriptor table. Where the kernel cannot be asked, because the numbers are
+// another pid namespace's, the table must be read to know.
+func (h *Host) sharesFiles(pid, tid int32) bool {
+	if !h.proc.IsHost() {
+		return false
+	}
+	shares, err := sockdiag.SharesFiles(pid, tid)
+	return err == nil && shares
+}

@@ -5,6 +5,7 @@ import (
 
 	"sockql/tables"
 	"sockql/tables/internal/procfs"
+	"sockql/tables/internal/sockdiag"
 )
 
 // A Source says where sockets are read from.
@@ -23,8 +24,8 @@ type Config struct {
 	Proc *procfs.FS
 	// Source is where socket lists come from; empty stands for Auto.
 	Source Source
-	// CgroupRoot is where the cgroup v2 hierarchy is mounted; empty leaves
-	// cgroup_path NULL.
+	// CgroupRoot is where the cgroup v2 hierarchy is mounted, alone or as
+	// "unified" beside version 1; empty leaves cgroup_path NULL.
 	CgroupRoot string
 }
 
@@ -33,7 +34,11 @@ type Host struct {
 	proc       *procfs.FS
 	source     Source
 	cgroupRoot string
+	support    sockdiag.Support
 }
+
+// asksKernel reports whether sock_diag is asked at all.
+func (h *Host) asksKernel() bool { return h.source != Procfs && h.proc.IsMounted() }
 
 // New returns the tables' maker. It fails on a source that does not exist or
 // that this host cannot have.

@@ -39,7 +39,7 @@ func (h *Host) ListeningPorts() (tables.Table, error) {
 				return tables.String(displayPath(r.Socket))
 			},
 			Doc: "Name of a UNIX socket, NUL bytes written as @; NULL for other families."}},
-		{needs: socket.FieldNetns, Column: tables.Column[row]{Name: "net_namespace", Type: tables.Text, Flags: tables.Pushdown, Get: netns, Doc: docNetns}},
+		{needs: socket.FieldNetns, Column: tables.Column[row]{Name: "net_namespace", Type: tables.Text, Flags: tables.Pushdown, Get: namespace, Doc: docNetns}},
 		{Column: tables.Column[row]{Name: "pid_reason", Type: tables.Text, Flags: tables.Hidden, Get: reason, Doc: docReason}},
 		{needs: listenerFields, Column: tables.Column[row]{Name: "is_listener", Type: tables.Integer, Flags: tables.Hidden, Get: listener, Doc: docListener}},
 	}
@@ -69,8 +69,6 @@ func onlyListening(a *question) {
 	a.request.RemotePorts = socket.Ports{Restricted: true}
 	for i, k := range kindInfos {
 		if k.kind&tcpLike != 0 {
-			// Nothing else without a remote port is in the kernel's text; what
-			// is bound and does not listen, sock_diag alone would show.
 			a.states[i] &= 1 << socket.StateListen
 		}
 	}
@@ -83,8 +81,8 @@ func listens(s *socket.Socket) bool {
 		return s.Path != ""
 	case s.Kind == socket.Packet:
 		return true
-	case s.Kind&tcpLike != 0 && s.State == socket.StateBoundInactive:
-		return false
+	case s.Kind&tcpLike != 0 && (s.State == socket.StateClose || s.State == socket.StateBoundInactive):
+		return false // bound at most: sock_diag tells, the text that osquery reads does not
 	}
 	return s.Kind&socket.Inet != 0 && s.RemotePort == 0
 }

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
+	"slices"
 
 	"sockql/tables/internal/procfs"
 	"sockql/tables/internal/socket"
@@ -30,16 +32,34 @@ type cover struct {
 	states                  uint32
 	fields                  socket.Fields
 	localPorts, remotePorts socket.Ports
-	narrowAddrs             bool
+	localAddrs, remoteAddrs []netip.Addr
 }
 
 // all is the cover of a list that was read without any restriction.
 var all = cover{states: socket.AllStates, fields: socket.AllFields}
 
-// has reports whether a list of this cover answers a question of the other.
+// coverOf returns what a question asks of one kind.
+func coverOf(a *question, at int) cover {
+	c := cover{states: a.states[at], fields: a.request.Fields}
+	if kindInfos[at].kind&socket.Inet != 0 {
+		c.localPorts, c.remotePorts = a.request.LocalPorts, a.request.RemotePorts
+		c.localAddrs, c.remoteAddrs = a.request.LocalAddrs, a.request.RemoteAddrs
+	}
+	return c
+}
+
+// has reports whether a list of this cover answers a question of the other: it
+// was not restricted, or in the same way.
 func (c cover) has(d cover) bool {
-	return c.states&d.states == d.states && c.fields&d.fields == d.fields && !c.narrowAddrs &&
-		!c.localPorts.Restricted && !c.remotePorts.Restricted
+	return c.states&d.states == d.states && c.fields&d.fields == d.fields &&
+		samePorts(c.localPorts, d.localPorts) && samePorts(c.remotePorts, d.remotePorts) &&
+		(c.localAddrs == nil || d.localAddrs != nil && slices.Equal(c.localAddrs, d.localAddrs)) &&
+		(c.remoteAddrs == nil || d.remoteAddrs != nil && slices.Equal(c.remoteAddrs, d.remoteAddrs))
+}
+
+func samePorts(have, want socket.Ports) bool {
+	return !have.Restricted || want.Restricted && have.Lo == want.Lo && have.Hi == want.Hi &&
+		(have.List == nil) == (want.List == nil) && slices.Equal(have.List, want.List)
 }
 
 // add appends a copy of a socket.
@@ -70,10 +90,40 @@ func (c *collector) readLists(ctx context.Context, spaces []*space, a *question)
 	return nil
 }
 
-// readSpace reads the lists of one namespace.
+// readSpace reads the lists of one namespace. A list that an earlier question
+// restricted in another way is read again, once, without any restriction.
 func (c *collector) readSpace(ctx context.Context, sp *space, a *question) error {
+	var wanted socket.Kind
+	covers := map[socket.Kind]cover{}
+	for i, k := range kindInfos {
+		if k.kind == socket.Other || a.request.Kinds&k.kind == 0 {
+			continue
+		}
+		covers[k.kind] = coverOf(a, i)
+		if old := sp.lists[k.kind]; old != nil {
+			if old.cover.has(covers[k.kind]) {
+				continue
+			}
+			covers[k.kind] = all
+		}
+		wanted |= k.kind
+	}
+	if wanted == 0 {
+		return nil
+	}
+	if c.host.asksKernel() {
+		answered, err := c.readDiag(ctx, sp, wanted, covers)
+		if err != nil {
+			return err
+		}
+		wanted &^= answered
+	}
 	for _, k := range kindInfos {
-		if k.kind == socket.Other || a.request.Kinds&k.kind == 0 || sp.lists[k.kind] != nil {
+		if wanted&k.kind == 0 {
+			continue
+		}
+		if c.host.source == Netlink || procfs.Kinds&k.kind == 0 {
+			c.keep(listID{sp, k.kind}, &list{cover: all}) // nobody can tell
 			continue
 		}
 		if err := c.readText(ctx, sp, k.kind); err != nil {
@@ -86,9 +136,6 @@ func (c *collector) readSpace(ctx context.Context, sp *space, a *question) error
 // readText reads one list from the text of procfs, whole: the kernel writes all
 // of it whatever is wanted.
 func (c *collector) readText(ctx context.Context, sp *space, kind socket.Kind) error {
-	if procfs.Kinds&kind == 0 {
-		return nil
-	}
 	id := listID{sp, kind}
 	for _, pid := range sp.pids {
 		if ctx.Err() != nil {

@@ -4,9 +4,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"sockql/tables/internal/socket"
 )
@@ -43,15 +44,20 @@ func (c *collector) interfaceName(netns uint64, index uint32) string {
 	return found[index]
 }
 
-// interfacesOf asks through any process that is still there.
+// interfacesOf asks the kernel, or any process that is still there.
 func (c *collector) interfacesOf(netns uint64) map[uint32]string {
 	c.lock <- struct{}{}
-	var pids []int32
-	if sp := c.byInode[netns]; sp != nil {
-		pids = slices.Clone(sp.pids)
+	defer func() { <-c.lock }()
+	sp := c.byInode[netns]
+	if sp == nil {
+		return nil
 	}
-	<-c.lock
-	for _, pid := range pids {
+	if c.host.asksKernel() {
+		if found, err := c.kernelInterfaces(sp); err == nil {
+			return found
+		}
+	}
+	for _, pid := range sp.pids {
 		if found, err := c.host.proc.Interfaces(pid); err == nil && len(found) > 0 {
 			return found
 		}
@@ -75,7 +81,7 @@ func (c *collector) cgroupPath(id uint64) string {
 // root itself being "/".
 func cgroupPaths(root string) map[uint64]string {
 	paths := map[uint64]string{}
-	if root == "" {
+	if root = unifiedRoot(root); root == "" {
 		return paths
 	}
 	// What cannot be read or vanishes stays without a name.
@@ -95,4 +101,17 @@ func cgroupPaths(root string) map[uint64]string {
 		return nil
 	})
 	return paths
+}
+
+// unifiedRoot returns where cgroup v2 is mounted: at root, or below it on a
+// host that has version 1 too (systemd's hybrid layout, cgroups(7)). It returns
+// nothing where it is not mounted.
+func unifiedRoot(root string) string {
+	for _, dir := range []string{root, filepath.Join(root, "unified")} {
+		var st unix.Statfs_t
+		if root != "" && unix.Statfs(dir, &st) == nil && int64(st.Type) == unix.CGROUP2_SUPER_MAGIC {
+			return dir
+		}
+	}
+	return ""
 }

@@ -192,23 +192,29 @@ func addressValue(v tables.Value) tables.Value {
 func (l *layout) restrictKinds(set func(int) tables.Set, a *question) {
 	a.request.Kinds = 0
 	states, codes := set(l.stateAt), set(l.codeAt)
+	restricted := !states.Unrestricted() || !codes.Unrestricted()
+	// Codes beyond the mask are none that a kernel has, but text can show any.
+	unknown := states.HasString("UNKNOWN") && !codes.Empty()
 	for i, k := range kindInfos {
 		fixed := func(at int, value int64) bool { return value == varied || set(at).HasInt(value) }
 		if l.kinds&k.kind == 0 || !fixed(l.familyAt, k.family) || !fixed(l.protocolAt, l.protocol(k)) || !fixed(l.typeAt, k.typ) {
 			continue
 		}
-		if k.kind == socket.Other {
-			a.request.Kinds |= k.kind
-			a.states[i] = socket.AllStates
-			continue
+		a.states[i] = socket.AllStates
+		if k.kind == socket.Packet && !codes.Unrestricted() {
+			continue // it has none
 		}
-		for code := range uint8(32) {
-			if codes.HasInt(int64(code)) && states.HasString(l.stateOf(k.kind, code)) {
-				a.states[i] |= 1 << code
+		if restricted && k.kind != socket.Other {
+			a.states[i] = 0
+			for code := range uint8(32) {
+				if possible(k.kind)&(1<<code) != 0 && codes.HasInt(int64(code)) && states.HasString(l.stateOf(k.kind, code)) {
+					a.states[i] |= 1 << code
+				}
 			}
-		}
-		if a.states[i] == 0 && !codes.HasInt(math.MaxUint8) {
-			continue
+			a.states[i] |= twins(a.states[i])
+			if a.states[i] == 0 && !(unknown && k.kind&tcpLike != 0) {
+				continue
+			}
 		}
 		a.request.Kinds |= k.kind
 	}

@@ -76,7 +76,7 @@ func socketStatesColumns() []column {
 			"1 if the name is abstract, 0 if it is a file's or there is none. NULL where the text of /proc leaves it in doubt: a file may be named @x.",
 			func(r *row) tables.Value { return tables.Bool(r.PathAbstract) }),
 		field("state", tables.Text, tables.Pushdown, socket.FieldState,
-			"State by the rules of the socket's own protocol: TCP's names as in process_open_sockets, and BOUND_INACTIVE; UNCONN for a datagram, raw, UNIX or netlink socket without a peer. NULL for packet sockets, which have none.",
+			"State by the rules of the socket's own protocol: TCP's names as in process_open_sockets; UNCONN for a datagram, raw, UNIX or netlink socket without a peer. NULL for packet sockets, which have none.",
 			func(r *row) tables.Value { name, _ := realState(r.Kind, r.State); return tables.String(name) }),
 		field("state_code", tables.Integer, tables.Pushdown, socket.FieldState,
 			"The kernel's code of the state: include/net/tcp_states.h, NETLINK_* of include/linux/netlink.h for netlink.",
@@ -156,7 +156,7 @@ func socketStatesColumns() []column {
 				}
 				return tables.String(r.cgroupPath)
 			}),
-		{needs: socket.FieldNetns, Column: tables.Column[row]{Name: "net_namespace", Type: tables.Text, Flags: tables.Pushdown, Get: identified(netns), Doc: docNetns}},
+		{needs: socket.FieldNetns, Column: tables.Column[row]{Name: "net_namespace", Type: tables.Text, Flags: tables.Pushdown, Get: identified(namespace), Doc: docNetns}},
 		{Column: tables.Column[row]{Name: "pid_reason", Type: tables.Text, Get: reason, Doc: docReason}},
 		{needs: listenerFields, Column: tables.Column[row]{Name: "is_listener", Type: tables.Integer, Get: identified(listener), Doc: docListener}},
 	}

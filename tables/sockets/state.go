@@ -76,9 +76,6 @@ func realState(kind socket.Kind, code uint8) (name, meaning string) {
 	case int(code) > len(tcpStates) || code == 0:
 		return "UNKNOWN", "a state that this program does not know"
 	case kind&tcpLike != 0:
-		if code == socket.StateBoundInactive {
-			return "BOUND_INACTIVE", tcpStates[code-1].meaning
-		}
 	case code == socket.StateClose && kind&datagram == 0:
 		return "UNCONN", "has no peer"
 	case code == socket.StateClose:
@@ -93,3 +90,29 @@ func realState(kind socket.Kind, code uint8) (name, meaning string) {
 // connection.
 const datagram = socket.UDP4 | socket.UDP6 | socket.UDPLite4 | socket.UDPLite6 |
 	socket.Raw4 | socket.Raw6 | socket.ICMP4 | socket.ICMP6
+
+// possible returns the states that sockets of a kind can be in, bit n for
+// state n.
+func possible(kind socket.Kind) uint32 {
+	switch {
+	case kind&datagram != 0:
+		return 1<<socket.StateEstablished | 1<<socket.StateClose
+	case kind == socket.Netlink:
+		return 1<<0 | 1<<1 | 1<<socket.StateClose
+	}
+	return socket.AllStates
+}
+
+// twins returns the states that sock_diag filters by but shows as one of the
+// given: a request socket (TCP_NEW_SYN_RECV) is shown as SYN_RECV, one that is
+// only bound (TCP_BOUND_INACTIVE) as CLOSE.
+func twins(states uint32) uint32 {
+	var more uint32
+	if states&(1<<socket.StateSynRecv) != 0 {
+		more |= 1 << socket.StateNewSynRecv
+	}
+	if states&(1<<socket.StateClose) != 0 {
+		more |= 1 << socket.StateBoundInactive
+	}
+	return more
+}

@@ -1,0 +1,306 @@
+package sockets
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"sockql/tables/internal/netns"
+	"sockql/tables/internal/sockdiag"
+	"sockql/tables/internal/socket"
+)
+
+// readDiag reads lists of a namespace by sock_diag and returns the kinds that
+// the kernel answered for. Only the end of ctx is an error: what is not
+// answered is left to another source.
+func (c *collector) readDiag(ctx context.Context, sp *space, wanted socket.Kind, covers map[socket.Kind]cover) (socket.Kind, error) {
+	var conn *sockdiag.Conn
+	err := c.inside(sp, func() (err error) {
+		conn, err = c.host.support.Open()
+		return err
+	})
+	if err != nil {
+		// Text needs no privilege; whoever insists on netlink must know.
+		if c.host.source == Netlink {
+			c.warn(fmt.Errorf("sockets: network namespace %d: %w", sp.inode, err))
+		}
+		return 0, nil
+	}
+	defer conn.Close()
+	var answered socket.Kind
+	for _, r := range requests(wanted&sockdiag.Kinds, covers) {
+		lists := map[socket.Kind]*list{}
+		done, err := conn.Dump(ctx, &r, c.warn, func(s *socket.Socket) bool {
+			l := lists[s.Kind]
+			if l == nil {
+				l = new(list)
+				lists[s.Kind] = l
+			}
+			l.add(s)
+			return true
+		})
+		if ctx.Err() != nil {
+			return 0, context.Cause(ctx)
+		}
+		for _, k := range kindInfos {
+			if done&r.Kinds&k.kind == 0 {
+				continue
+			}
+			l := lists[k.kind]
+			if l == nil {
+				l = new(list)
+			}
+			l.cover = covers[k.kind]
+			id := listID{sp, k.kind}
+			c.reads.lists[id]++
+			c.keep(id, l)
+		}
+		answered |= done
+		if err != nil {
+			c.warn(fmt.Errorf("sockets: network namespace %d: %w", sp.inode, err))
+			break
+		}
+	}
+	return answered, nil
+}
+
+// requests makes one request of the kinds that are asked for in the same way.
+func requests(wanted socket.Kind, covers map[socket.Kind]cover) []socket.Request {
+	var list []socket.Request
+	var firsts []cover
+	for _, k := range kindInfos {
+		if wanted&k.kind == 0 {
+			continue
+		}
+		c := covers[k.kind]
+		at := slices.IndexFunc(firsts, func(d cover) bool { return c.has(d) && d.has(c) })
+		if at >= 0 {
+			list[at].Kinds |= k.kind
+			continue
+		}
+		firsts = append(firsts, c)
+		list = append(list, socket.Request{
+			Kinds: k.kind, States: c.states, Fields: c.fields,
+			LocalPorts: c.localPorts, RemotePorts: c.remotePorts,
+			LocalAddrs: c.localAddrs, RemoteAddrs: c.remoteAddrs,
+		})
+	}
+	return list
+}
+
+// inside runs f in a namespace.
+func (c *collector) inside(sp *space, f func() error) error {
+	if own, err := netns.Current(); err == nil && own == sp.inode {
+		return f() // needs no privilege
+	}
+	if sp.handle != nil {
+		return netns.Do(sp.handle, f)
+	}
+	h, err := c.open(sp)
+	if err != nil {
+		return err
+	}
+	defer h.Close()
+	return netns.Do(h, f)
+}
+
+// open opens a namespace through a process in it or its mount.
+func (c *collector) open(sp *space) (*netns.Handle, error) {
+	root := c.host.proc.Root()
+	var failure error = fs.ErrNotExist
+	for _, pid := range sp.pids {
+		h, err := netns.Open(filepath.Join(root, strconv.Itoa(int(pid)), "ns/net"))
+		switch {
+		case err == nil && h.Inode() == sp.inode:
+			return h, nil
+		case err == nil:
+			h.Close() // it has moved, or is another process by now
+		case errors.Is(err, fs.ErrPermission):
+			return nil, err // as it will be with the others
+		default:
+			failure = err
+		}
+	}
+	if sp.mount != nil {
+		return sp.mount.Open(root)
+	}
+	return nil, failure
+}
+
+// kernelInterfaces returns the names of a namespace's interfaces by index.
+func (c *collector) kernelInterfaces(sp *space) (map[uint32]string, error) {
+	names := map[uint32]string{}
+	err := c.inside(sp, func() error {
+		list, err := net.Interfaces()
+		for _, i := range list {
+			names[uint32(i.Index)] = i.Name
+		}
+		return err
+	})
+	return names, err
+}
+
+// maxLookups bounds how many descriptors one question looks up one by one, at
+// some microseconds each, where it did not ask for whole lists.
+const maxLookups = 2048
+
+// resolve looks for the sockets whose descriptors are in no list, and returns
+// the namespaces with those that it found.
+func (c *collector) resolve(ctx context.Context, pids []int32, spaces []*space, a *question) ([]*space, error) {
+	lookUp := c.host.asksKernel() && c.host.proc.IsHost()
+	if !a.unlisted && !lookUp {
+		return spaces, nil
+	}
+	list := c.missing(pids, a)
+	if len(list) == 0 {
+		return spaces, nil
+	}
+	if lookUp && len(list) > maxLookups && !a.unlisted {
+		// Most of them will be of kinds that the question leaves out. Lists
+		// tell so at less cost, but for those that were restricted otherwise.
+		wider := *a
+		wider.request.Kinds = socket.AllKinds
+		for i := range wider.states {
+			if a.request.Kinds&kindInfos[i].kind == 0 {
+				wider.states[i] = socket.AllStates
+			}
+		}
+		if err := c.readLists(ctx, spaces, &wider); err != nil {
+			return nil, err
+		}
+		if list = c.missing(pids, a); len(list) > maxLookups {
+			return spaces, nil
+		}
+	}
+	if lookUp {
+		var err error
+		if spaces, err = c.lookUp(ctx, list, spaces, a); err != nil {
+			return nil, err
+		}
+		list = c.missing(pids, a)
+	}
+	if len(list) == 0 || !a.unlisted {
+		return spaces, nil
+	}
+	if !c.listed {
+		// A process may hold sockets of a namespace that it does not live in.
+		if err := c.listProcesses(ctx); err != nil {
+			return nil, err
+		}
+		if err := c.readLists(ctx, c.spaces, a); err != nil {
+			return nil, err
+		}
+		list = c.missing(pids, a)
+	}
+	for _, m := range list {
+		c.unlisted[m.inode] = &socket.Socket{Kind: socket.Other, Inode: m.inode, Holder: nobody}
+	}
+	return spaces, nil
+}
+
+// A missing is a descriptor of a socket that is in no list.
+type missing struct {
+	pid int32
+	held
+}
+
+// missing returns such descriptors, one for each socket.
+func (c *collector) missing(pids []int32, a *question) []missing {
+	var list []missing
+	seen := map[uint64]bool{}
+	for _, pid := range pids {
+		if !a.wantsPID(int64(pid)) {
+			continue
+		}
+		for _, h := range c.descriptors[pid].held {
+			if c.sockets[h.inode] != nil || seen[h.inode] {
+				continue
+			}
+			if _, known := c.unlisted[h.inode]; !known {
+				seen[h.inode] = true
+				list = append(list, missing{pid, h})
+			}
+		}
+	}
+	return list
+}
+
+// lookUp asks for the sockets behind descriptors one by one. A namespace that
+// comes to light with one of them is read like the others.
+func (c *collector) lookUp(ctx context.Context, list []missing, spaces []*space, a *question) ([]*space, error) {
+	pidfd, open := -1, missing{}
+	defer func() {
+		if pidfd >= 0 {
+			unix.Close(pidfd)
+		}
+	}()
+	for _, m := range list {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if c.sockets[m.inode] != nil {
+			continue // in a namespace found meanwhile
+		}
+		if pidfd < 0 || open.pid != m.pid || open.tid != m.tid {
+			if pidfd >= 0 {
+				unix.Close(pidfd)
+			}
+			open = m
+			pidfd = openTask(m.pid, m.tid)
+			if pidfd < 0 {
+				continue
+			}
+		}
+		s := new(socket.Socket)
+		h, err := sockdiag.Lookup(pidfd, m.fd, s)
+		switch {
+		case errors.Is(err, unix.EBADF), errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENOTSOCK),
+			err == nil && s.Inode != m.inode:
+			c.unlisted[m.inode] = nil // closed since the table was read
+		case err == nil:
+			c.unlisted[m.inode] = s
+		}
+		if h == nil {
+			continue
+		}
+		sp := c.byInode[h.Inode()]
+		if sp != nil {
+			h.Close()
+		} else {
+			sp = c.addSpace(h.Inode())
+			sp.handle = h
+			c.byInode[sp.inode] = sp
+		}
+		if !a.wantsNetns(sp.inode) {
+			continue
+		}
+		if !slices.Contains(spaces, sp) {
+			spaces = append(slices.Clip(spaces), sp)
+		}
+		if err := c.readSpace(ctx, sp, a); err != nil {
+			return nil, err
+		}
+	}
+	return spaces, nil
+}
+
+// openTask returns a pidfd, or -1. That of a thread with a descriptor table of
+// its own needs Linux 6.9 (PIDFD_THREAD, which is O_EXCL, pidfd_open(2)).
+func openTask(pid, tid int32) int {
+	flags := 0
+	if tid != pid {
+		flags = unix.O_EXCL
+	}
+	fd, err := unix.PidfdOpen(int(tid), flags)
+	if err != nil {
+		return -1
+	}
+	return fd
+}
