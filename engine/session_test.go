@@ -148,7 +148,7 @@ func TestClosingAStatementEndsItsScan(t *testing.T) {
 }
 
 func TestMemoryDoesNotGrowWithRows(t *testing.T) {
-	const n = 3_000_000
+	const n = 10_000_000
 	e := &endless{}
 	c := open(t, engine.Config{Tables: []tables.Table{e.table(t)}})
 	s := c.Begin(context.Background())
