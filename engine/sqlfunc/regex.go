@@ -32,7 +32,7 @@ const (
 	// regexTime is what one call may take.
 	regexTime = 500 * time.Millisecond
 	// regexStack bounds the memory of one match: 8 bytes each.
-	regexStack = 4 << 20
+	regexStack = 2 << 20
 	// regexCached is the number of compiled patterns that a connection keeps.
 	regexCached = 64
 )
