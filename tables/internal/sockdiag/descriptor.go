@@ -89,6 +89,10 @@ func describe(fd int, s *socket.Socket) error {
 		describeInet(fd, s)
 	case unix.AF_UNIX:
 		describeUnix(fd, s)
+	case unix.AF_PACKET:
+		describePacket(fd, s)
+	case unix.AF_NETLINK:
+		describeNetlink(fd, s)
 	}
 	return nil
 }
@@ -139,6 +143,32 @@ func describeUnix(fd int, s *socket.Socket) {
 		s.Known |= socket.FieldPath | socket.FieldPathExact
 	}
 	setState(fd, s)
+}
+
+// describePacket decodes struct sockaddr_ll (packet(7)), whose protocol is in
+// network byte order. SO_PROTOCOL does not tell it.
+func describePacket(fd int, s *socket.Socket) {
+	s.Known &^= socket.FieldProtocol
+	var buf sockaddr
+	name, err := buf.get(unix.SYS_GETSOCKNAME, fd)
+	if err != nil || len(name) < 8 {
+		return
+	}
+	s.Protocol = binary.BigEndian.Uint16(name[2:])
+	s.Known |= socket.FieldProtocol
+	if index := uint32At(name, 4); int32(index) >= 0 {
+		s.Interface = index
+		s.Known |= socket.FieldInterface
+	}
+}
+
+// describeNetlink decodes struct sockaddr_nl (netlink(7)).
+func describeNetlink(fd int, s *socket.Socket) {
+	var buf sockaddr
+	if name, err := buf.get(unix.SYS_GETSOCKNAME, fd); err == nil && len(name) >= 12 {
+		s.NetlinkPort, s.NetlinkGroups = uint32At(name, 4), uint32At(name, 8)
+		s.Known |= socket.FieldNetlinkPort
+	}
 }
 
 // setState finds the state of a socket that has no more than three.
