@@ -162,6 +162,7 @@ func onConnect(tls *libc.TLS, db, aux uintptr, argc int32, argv, vtab, message u
 	}
 	defer libc.Xfree(tls, sql)
 	if rc := lib.Xsqlite3_declare_vtab(tls, db, sql); rc != lib.SQLITE_OK {
+		*at[uintptr](message) = m.conn.heapText(gostring(lib.Xsqlite3_errmsg(tls, db)))
 		return rc
 	}
 	p := lib.Xsqlite3_malloc64(tls, uint64(unsafe.Sizeof(vtabBlock{})))
