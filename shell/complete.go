@@ -64,7 +64,7 @@ func (c *completer) candidates(before, after string) (word string, found []strin
 	if len(tokens) > 0 && tokens[len(tokens)-1].end == len(text) && word != "" {
 		tokens = tokens[:len(tokens)-1]
 	}
-	whole := tokenize(text + after)
+	whole := tokenize(text + " " + after)
 	named := tablesIn(c.shell.engine, whole)
 	if start > 0 && text[start-1] == '.' {
 		owner := ""

@@ -34,7 +34,7 @@ func writeManual(w io.Writer, c *Config) {
 		fmt.Fprintf(w, ".TP\n.B %s\n%s\n", text(strings.TrimSpace("."+d.name+" "+d.args)), text(d.doc))
 	}
 	for _, t := range topics() {
-		fmt.Fprintf(w, ".SH %s\n", strings.ToUpper(text(t.title)))
+		fmt.Fprintf(w, ".SH %s\n", text(strings.ToUpper(t.title)))
 		for i, p := range t.paragraphs {
 			if i > 0 {
 				fmt.Fprintln(w, ".PP")

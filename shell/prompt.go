@@ -49,7 +49,7 @@ func (s *shell) interactive() int {
 	}
 	fmt.Fprintf(e.out, "Using a %svirtual database%s. Need help, type '.help'\n", bold, plain)
 	_, err = s.process(ctx, e)
-	if errors.Is(err, context.Canceled) {
+	if ctx.Err() != nil {
 		return 143 // 128 + SIGTERM
 	}
 	if err != nil && !isExit(err) {

@@ -318,7 +318,7 @@ func (w *watcher) draw(b *bytes.Buffer, err error) {
 	b.WriteString("\x1b[H")
 	for i, l := range w.view(columns, lines, err) {
 		if i > 0 {
-			b.WriteString("\r\n")
+			b.WriteByte('\n')
 		}
 		b.WriteString(l + "\x1b[K")
 	}
