@@ -28,10 +28,11 @@ func (ns *Namespace) Socket(tb testing.TB, domain, typ, proto int) *Sock {
 	if err != nil {
 		tb.Fatalf("socket(%d, %d, %d): %v", domain, typ, proto, err)
 	}
-	return own(tb, fd)
+	return Adopt(tb, fd)
 }
 
-func own(tb testing.TB, fd int) *Sock {
+// Adopt takes over a socket's descriptor that the test made by other means.
+func Adopt(tb testing.TB, fd int) *Sock {
 	s := &Sock{FD: fd, tb: tb}
 	tb.Cleanup(s.Close)
 	return s
@@ -50,7 +51,7 @@ func (s *Sock) Dup() *Sock {
 	s.tb.Helper()
 	fd, err := unix.FcntlInt(uintptr(s.FD), unix.F_DUPFD_CLOEXEC, 0)
 	s.must("dup", err)
-	return own(s.tb, fd)
+	return Adopt(s.tb, fd)
 }
 
 // Inode returns the socket's inode in sockfs.
@@ -111,7 +112,7 @@ func (s *Sock) Accept() *Sock {
 	s.tb.Helper()
 	fd, _, err := unix.Accept4(s.FD, unix.SOCK_CLOEXEC)
 	s.must("accept", err)
-	return own(s.tb, fd)
+	return Adopt(s.tb, fd)
 }
 
 // Set sets an integer option as setsockopt(2) does.

@@ -92,7 +92,7 @@ func (ns *Namespace) UnixPair(tb testing.TB, typ int) (a, b *Sock) {
 	if err != nil {
 		tb.Fatalf("socketpair: %v", err)
 	}
-	return own(tb, pair[0]), own(tb, pair[1])
+	return Adopt(tb, pair[0]), Adopt(tb, pair[1])
 }
 
 // InFlight sends the socket over a UNIX socket pair, where nobody takes it, and

@@ -197,7 +197,7 @@ func FuzzCompile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, ports, addr []byte, lo, hi uint16, list bool) {
 		req := socket.Request{LocalPorts: socket.Ports{Restricted: true, Lo: lo, Hi: hi}}
 		if list {
-			for i := 0; i+1 < len(ports); i += 2 {
+			for i := 0; i+1 < min(len(ports), 8*maxAlternatives); i += 2 {
 				req.RemotePorts.List = append(req.RemotePorts.List, uint16(ports[i])<<8|uint16(ports[i+1]))
 			}
 			slices.Sort(req.RemotePorts.List)
