@@ -32,6 +32,8 @@ type Config struct {
 	// CgroupRoot is the mount point of the cgroup v2 hierarchy. Empty stands
 	// for the host's own.
 	CgroupRoot string
+	// Root is the directory that holds etc. Empty stands for the root directory.
+	Root string
 	// Now is the clock. Nil stands for the system's.
 	Now func() time.Time
 }
@@ -66,12 +68,19 @@ func all(c Config, proc *procfs.FS) ([]tables.Table, error) {
 		return nil, err
 	}
 	var list []tables.Table
+	files := system.Config{Root: c.Root, Proc: proc}
 	for _, table := range []func() (tables.Table, error){
+		func() (tables.Table, error) { return system.EtcProtocols(files) },
+		func() (tables.Table, error) { return system.EtcServices(files) },
+		func() (tables.Table, error) { return system.Groups(files) },
 		host.ListeningPorts,
+		host.NetworkNamespaces,
 		host.ProcessOpenSockets,
 		func() (tables.Table, error) { return processes.Processes(proc) },
 		host.SocketStates,
+		sockets.TCPStates,
 		func() (tables.Table, error) { return system.Time(c.Now) },
+		func() (tables.Table, error) { return system.Users(files) },
 	} {
 		t, err := table()
 		if err != nil {

@@ -74,19 +74,29 @@ type entry struct {
 type collectorKey struct{ host *Host }
 
 // collect returns the session's rows for a question, holders first.
-func (h *Host) collect(ctx context.Context, q *tables.Query, a *question) (*collector, []entry, error) {
+func (h *Host) collect(ctx context.Context, q *tables.Query, a *question) (c *collector, entries []entry, err error) {
+	err = h.locked(ctx, q, func(found *collector) (err error) {
+		c = found
+		entries, err = c.collect(ctx, a)
+		return err
+	})
+	return c, entries, err
+}
+
+// locked calls f with the session's collector, which nobody else uses
+// meanwhile.
+func (h *Host) locked(ctx context.Context, q *tables.Query, f func(*collector) error) error {
 	c, err := h.collector(ctx, q.Session())
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	select {
 	case c.lock <- struct{}{}:
 		defer func() { <-c.lock }()
 	case <-ctx.Done():
-		return nil, nil, context.Cause(ctx)
+		return context.Cause(ctx)
 	}
-	entries, err := c.collect(ctx, a)
-	return c, entries, err
+	return f(c)
 }
 
 // collector returns the session's collector.
@@ -128,7 +138,7 @@ func (c *collector) collect(ctx context.Context, a *question) ([]entry, error) {
 	if err := c.readLists(ctx, spaces, a); err != nil {
 		return nil, err
 	}
-	if a.request.NoHolders {
+	if a.request.NoHolders && !(c.looksUp() && a.mayBeUnlisted()) {
 		return c.withoutHolders(spaces, a), nil
 	}
 	if err := c.readDescriptors(ctx, pids, 0); err != nil {

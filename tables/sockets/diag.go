@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -13,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sockql/tables/internal/netns"
+	"sockql/tables/internal/procfs"
 	"sockql/tables/internal/sockdiag"
 	"sockql/tables/internal/socket"
 )
@@ -38,6 +40,9 @@ func (c *collector) readDiag(ctx context.Context, sp *space, wanted socket.Kind,
 	for _, r := range requests(wanted&sockdiag.Kinds, covers) {
 		lists := map[socket.Kind]*list{}
 		done, err := conn.Dump(ctx, &r, c.warn, func(s *socket.Socket) bool {
+			if isOurs(s) {
+				return true
+			}
 			l := lists[s.Kind]
 			if l == nil {
 				l = new(list)
@@ -69,6 +74,14 @@ func (c *collector) readDiag(ctx context.Context, sp *space, wanted socket.Kind,
 		}
 	}
 	return answered, nil
+}
+
+// isOurs reports whether a socket is the one that the dump is asked through.
+// It will be closed before descriptors are read and tells the user nothing. The
+// kernel gives the first netlink socket of a process the process's number as
+// port (netlink_autobind of net/netlink/af_netlink.c).
+func isOurs(s *socket.Socket) bool {
+	return s.Kind == socket.Netlink && s.Protocol == unix.NETLINK_SOCK_DIAG && s.NetlinkPort == uint32(os.Getpid())
 }
 
 // requests makes one request of the kinds that are asked for in the same way.
@@ -151,56 +164,63 @@ func (c *collector) kernelInterfaces(sp *space) (map[uint32]string, error) {
 // some microseconds each, where it did not ask for whole lists.
 const maxLookups = 2048
 
-// resolve looks for the sockets whose descriptors are in no list, and returns
-// the namespaces with those that it found.
+// looksUp reports whether descriptors can be looked up.
+func (c *collector) looksUp() bool { return c.host.asksKernel() && c.host.proc.IsHost() }
+
+// resolve looks for the sockets whose descriptors are in no list that was read,
+// and returns the namespaces with those that it found.
 func (c *collector) resolve(ctx context.Context, pids []int32, spaces []*space, a *question) ([]*space, error) {
-	lookUp := c.host.asksKernel() && c.host.proc.IsHost()
-	if !a.unlisted && !lookUp {
-		return spaces, nil
-	}
 	list := c.missing(pids, a)
 	if len(list) == 0 {
 		return spaces, nil
 	}
-	if lookUp && len(list) > maxLookups && !a.unlisted {
-		// Most of them will be of kinds that the question leaves out. Lists
-		// tell so at less cost, but for those that were restricted otherwise.
-		wider := *a
-		wider.request.Kinds = socket.AllKinds
-		for i := range wider.states {
-			if a.request.Kinds&kindInfos[i].kind == 0 {
-				wider.states[i] = socket.AllStates
-			}
-		}
-		if err := c.readLists(ctx, spaces, &wider); err != nil {
-			return nil, err
-		}
-		if list = c.missing(pids, a); len(list) > maxLookups {
-			return spaces, nil
-		}
-	}
-	if lookUp {
-		var err error
-		if spaces, err = c.lookUp(ctx, list, spaces, a); err != nil {
+	var err error
+	if c.looksUp() {
+		if spaces, err = c.lookUp(ctx, pids, spaces, a); err != nil {
 			return nil, err
 		}
 		list = c.missing(pids, a)
 	}
-	if len(list) == 0 || !a.unlisted {
+	if len(list) > 0 && !a.everyPID {
+		// A process may hold sockets of a namespace that it does not live in.
+		if spaces, err = c.searchSpaces(ctx, pids, spaces, a); err != nil {
+			return nil, err
+		}
+		list = c.missing(pids, a)
+	}
+	if a.unlisted {
+		for _, m := range list {
+			c.unlisted[m.inode] = &socket.Socket{Kind: socket.Other, Inode: m.inode, Holder: nobody}
+		}
+	}
+	return spaces, nil
+}
+
+// searchSpaces reads the namespaces in which the sockets of a few processes may
+// be besides those that the processes live in.
+func (c *collector) searchSpaces(ctx context.Context, pids []int32, spaces []*space, a *question) ([]*space, error) {
+	if err := c.listProcesses(ctx); err != nil {
+		return nil, err
+	}
+	others := slices.DeleteFunc(c.wanted(c.spaces, a), func(sp *space) bool { return slices.Contains(spaces, sp) })
+	if len(others) == 0 {
 		return spaces, nil
 	}
-	if !c.listed {
-		// A process may hold sockets of a namespace that it does not live in.
-		if err := c.listProcesses(ctx); err != nil {
-			return nil, err
-		}
-		if err := c.readLists(ctx, c.spaces, a); err != nil {
-			return nil, err
-		}
-		list = c.missing(pids, a)
+	// Most will be sockets of kinds that the question leaves out: one's own
+	// namespaces tell so at less cost than all the others.
+	wider := *a
+	wider.request.Kinds = procfs.Kinds
+	if err := c.readLists(ctx, spaces, &wider); err != nil {
+		return nil, err
 	}
-	for _, m := range list {
-		c.unlisted[m.inode] = &socket.Socket{Kind: socket.Other, Inode: m.inode, Holder: nobody}
+	for _, sp := range others {
+		if len(c.missing(pids, a)) == 0 {
+			break
+		}
+		if err := c.readSpace(ctx, sp, a); err != nil {
+			return nil, err
+		}
+		spaces = append(slices.Clip(spaces), sp)
 	}
 	return spaces, nil
 }
@@ -234,7 +254,26 @@ func (c *collector) missing(pids []int32, a *question) []missing {
 
 // lookUp asks for the sockets behind descriptors one by one. A namespace that
 // comes to light with one of them is read like the others.
-func (c *collector) lookUp(ctx context.Context, list []missing, spaces []*space, a *question) ([]*space, error) {
+func (c *collector) lookUp(ctx context.Context, pids []int32, spaces []*space, a *question) ([]*space, error) {
+	list := c.missing(pids, a)
+	if len(list) > maxLookups && !a.unlisted {
+		// Most of them will be of kinds that the question leaves out, which
+		// lists tell at less cost. If they are many still, the question was
+		// restricted otherwise, and lists of everything are not worth it.
+		wider := *a
+		wider.request.Kinds = socket.AllKinds
+		for i := range wider.states {
+			if a.request.Kinds&kindInfos[i].kind == 0 {
+				wider.states[i] = socket.AllStates
+			}
+		}
+		if err := c.readLists(ctx, spaces, &wider); err != nil {
+			return nil, err
+		}
+		if list = c.missing(pids, a); len(list) > maxLookups {
+			return spaces, nil
+		}
+	}
 	pidfd, open := -1, missing{}
 	defer func() {
 		if pidfd >= 0 {
@@ -269,6 +308,13 @@ func (c *collector) lookUp(ctx context.Context, list []missing, spaces []*space,
 		}
 		if h == nil {
 			continue
+		}
+		if c.byInode[h.Inode()] == nil {
+			// Processes may live in it all the same.
+			if err := c.listProcesses(ctx); err != nil {
+				h.Close()
+				return nil, err
+			}
 		}
 		sp := c.byInode[h.Inode()]
 		if sp != nil {

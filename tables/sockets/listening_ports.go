@@ -39,12 +39,13 @@ func (h *Host) ListeningPorts() (tables.Table, error) {
 				return tables.String(displayPath(r.Socket))
 			},
 			Doc: "Name of a UNIX socket, NUL bytes written as @; NULL for other families."}},
-		{needs: socket.FieldNetns, Column: tables.Column[row]{Name: "net_namespace", Type: tables.Text, Flags: tables.Pushdown, Get: namespace, Doc: docNetns}},
+		{needs: socket.FieldNetns, Column: tables.Column[row]{Name: "net_namespace", Type: tables.Text, Flags: tables.Pushdown, Get: netNamespace, Doc: docNetns}},
 		{Column: tables.Column[row]{Name: "pid_reason", Type: tables.Text, Flags: tables.Hidden, Get: reason, Doc: docReason}},
 		{needs: listenerFields, Column: tables.Column[row]{Name: "is_listener", Type: tables.Integer, Flags: tables.Hidden, Get: listener, Doc: docListener}},
 	}
 	l := newLayout(columns, map[string]string{"local_port": "port", "local_address": "address"})
 	l.kinds = socket.Inet | socket.Unix | socket.Packet
+	l.listedOnly = true
 	l.protocol = func(k kindInfo) int64 { return k.osquery }
 	l.stateOf = osqueryState
 	return tables.New(tables.Def[row]{
@@ -84,5 +85,6 @@ func listens(s *socket.Socket) bool {
 	case s.Kind&tcpLike != 0 && (s.State == socket.StateClose || s.State == socket.StateBoundInactive):
 		return false // bound at most: sock_diag tells, the text that osquery reads does not
 	}
-	return s.Kind&socket.Inet != 0 && s.RemotePort == 0
+	// The kernel's text has no unbound sockets; they have port 0.
+	return s.Kind&socket.Inet != 0 && s.RemotePort == 0 && s.LocalPort != 0
 }

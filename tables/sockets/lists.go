@@ -62,6 +62,14 @@ func samePorts(have, want socket.Ports) bool {
 		(have.List == nil) == (want.List == nil) && slices.Equal(have.List, want.List)
 }
 
+func (l *list) len() int {
+	n := 0
+	for _, chunk := range l.chunks {
+		n += len(chunk)
+	}
+	return n
+}
+
 // add appends a copy of a socket.
 func (l *list) add(s *socket.Socket) *socket.Socket {
 	last := len(l.chunks) - 1

@@ -50,7 +50,7 @@ func (h *Host) ProcessOpenSockets() (tables.Table, error) {
 		{needs: socket.FieldState, Column: tables.Column[row]{Name: "state", Type: tables.Text, Flags: tables.Pushdown,
 			Get: identified(func(r *row) tables.Value { return tables.String(osqueryState(r.Kind, r.State)) }),
 			Doc: "State of a TCP socket in osquery's words, NONE for a packet socket, else empty; socket_states has the others'. NULL if only the inode is known."}},
-		{needs: socket.FieldNetns, Column: tables.Column[row]{Name: "net_namespace", Type: tables.Text, Flags: tables.Pushdown, Get: identified(namespace), Doc: docNetns}},
+		{needs: socket.FieldNetns, Column: tables.Column[row]{Name: "net_namespace", Type: tables.Text, Flags: tables.Pushdown, Get: identified(netNamespace), Doc: docNetns}},
 		{Column: tables.Column[row]{Name: "pid_reason", Type: tables.Text, Flags: tables.Hidden, Get: reason, Doc: docReason}},
 		{needs: listenerFields, Column: tables.Column[row]{Name: "is_listener", Type: tables.Integer, Flags: tables.Hidden, Get: identified(listener), Doc: docListener}},
 	}

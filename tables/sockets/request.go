@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"sockql/tables"
+	"sockql/tables/internal/procfs"
 	"sockql/tables/internal/socket"
 )
 
@@ -16,6 +17,9 @@ type layout struct {
 	columns []column
 	// kinds are the kinds that the table can show.
 	kinds socket.Kind
+	// listedOnly says that the table leaves out what is in no list of the
+	// kernel.
+	listedOnly bool
 	// protocol and state are what the table shows for a kind.
 	protocol func(kindInfo) int64
 	stateOf  func(kind socket.Kind, code uint8) string
@@ -61,8 +65,8 @@ type question struct {
 	// wantsNetns reports whether sockets of a namespace are wanted.
 	wantsNetns func(uint64) bool
 	// unlisted says that a socket of which only holder and inode are known is
-	// wanted.
-	unlisted bool
+	// wanted, listedOnly that none is that is in no list.
+	unlisted, listedOnly bool
 	// match reports whether a row can matter.
 	match func(*row) bool
 }
@@ -104,7 +108,8 @@ func (l *layout) ask(q *tables.Query) question {
 			}
 		}
 	}
-	a.unlisted = l.kinds&socket.Other != 0 && a.match(&row{Socket: &socket.Socket{Kind: socket.Other}, holder: anybody})
+	a.listedOnly = l.listedOnly
+	a.unlisted = !l.listedOnly && a.match(&row{Socket: &socket.Socket{Kind: socket.Other}, holder: anybody})
 	a.request.NoHolders = q.Distinct() && !a.unlisted &&
 		!l.seen(q, l.pid) && !l.seen(q, l.tid) && !l.seen(q, l.fd) && !l.seen(q, l.reason)
 	return a
@@ -268,4 +273,22 @@ func namespaces(values []tables.Value) []uint64 {
 	}
 	slices.Sort(list)
 	return list
+}
+
+// mayBeUnlisted reports whether a question may be about sockets that are in no
+// list of a namespace that is known: unbound ones, and kinds that the kernel
+// does not list everywhere.
+func (a *question) mayBeUnlisted() bool {
+	if a.listedOnly {
+		return false
+	}
+	for i, k := range kindInfos {
+		if a.request.Kinds&k.kind == 0 || k.kind == socket.Other {
+			continue
+		}
+		if procfs.Kinds&k.kind == 0 || a.states[i]&(1<<socket.StateClose) != 0 {
+			return true
+		}
+	}
+	return false
 }

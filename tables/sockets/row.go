@@ -57,7 +57,7 @@ func family(r *row) tables.Value     { return tables.Int(r.Family) }
 func localPort(r *row) tables.Value  { return tables.Int(r.LocalPort) }
 func remotePort(r *row) tables.Value { return tables.Int(r.RemotePort) }
 
-func namespace(r *row) tables.Value { return tables.Decimal(r.Netns) }
+func netNamespace(r *row) tables.Value { return tables.Decimal(r.Netns) }
 
 // emptyIfNull is for osquery's tables, which show an empty text where a socket
 // has no address.

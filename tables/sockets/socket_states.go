@@ -156,7 +156,7 @@ func socketStatesColumns() []column {
 				}
 				return tables.String(r.cgroupPath)
 			}),
-		{needs: socket.FieldNetns, Column: tables.Column[row]{Name: "net_namespace", Type: tables.Text, Flags: tables.Pushdown, Get: identified(namespace), Doc: docNetns}},
+		{needs: socket.FieldNetns, Column: tables.Column[row]{Name: "net_namespace", Type: tables.Text, Flags: tables.Pushdown, Get: identified(netNamespace), Doc: docNetns}},
 		{Column: tables.Column[row]{Name: "pid_reason", Type: tables.Text, Get: reason, Doc: docReason}},
 		{needs: listenerFields, Column: tables.Column[row]{Name: "is_listener", Type: tables.Integer, Get: identified(listener), Doc: docListener}},
 	}
