@@ -35,10 +35,6 @@ func (t Type) String() string {
 	return "UNKNOWN"
 }
 
-// numeric reports whether SQLite gives a column of this type INTEGER or REAL
-// affinity (https://www.sqlite.org/datatype3.html#determination_of_column_affinity).
-func (t Type) numeric() bool { return t != Text && t != Blob }
-
 // integer reports whether values of this type are whole numbers.
 func (t Type) integer() bool { return t == Integer || t == BigInt || t == UnsignedBigInt }
 

@@ -179,6 +179,8 @@ func (v Value) Equal(w Value) bool {
 // significant digits and always a decimal point or an exponent.
 func appendFloat(dst []byte, f float64) []byte {
 	switch {
+	case f == 0: // without the sign of a negative zero
+		return append(dst, "0.0"...)
 	case math.IsInf(f, 1):
 		return append(dst, "Inf"...)
 	case math.IsInf(f, -1):
