@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -97,7 +98,7 @@ func TestTableInfo(t *testing.T) {
 func TestValues(t *testing.T) {
 	values := []tables.Value{
 		tables.Null(), tables.Int(0), tables.Int(int64(math.MaxInt64)), tables.Int(int64(math.MinInt64)), tables.Uint(math.MaxUint64),
-		tables.Float(0.5), tables.Float(math.Inf(1)), tables.Float(-0.0), tables.String(""), tables.String("x"), tables.String("a\x00b"),
+		tables.Float(0.5), tables.Float(math.Inf(1)), tables.Float(math.Copysign(0, -1)), tables.String(""), tables.String("x"), tables.String("a\x00b"),
 		tables.String("\xff\xfe"), tables.String(strings.Repeat("long ", 10_000)), tables.Bytes(""), tables.Bytes("\x00\xff"),
 		tables.Decimal(math.MaxUint64), tables.Bool(true),
 	}
@@ -237,5 +238,41 @@ func TestDialect(t *testing.T) {
 		if err != nil || !slices.Equal(texts(res), []string{want}) {
 			t.Errorf("%s: %q, %v; want %q", sql, texts(res), err, want)
 		}
+	}
+}
+
+// TestFloatsAsText compares our text of a float with SQLite's, which a
+// statement may mix.
+func TestFloatsAsText(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	values := []float64{0, 1, -1, 0.1, 0.5, 1e15, 1e16, 123456789012345, 1234567890123456, 1e-4, 1e-5, 1.5e-5, 1e100, 1e-100, 1e20, 0.1 + 0.2, math.Pi,
+		math.MaxFloat64, math.SmallestNonzeroFloat64, 999999999999999.9, 9.999999999999999e22, 100, 1e2, 12345.678, math.Inf(1), math.Inf(-1), math.Copysign(0, -1)}
+	for range 5000 {
+		values = append(values, math.Float64frombits(r.Uint64()), r.NormFloat64(), math.Round(r.Float64()*1e6)/1e3, math.Pow(10, float64(r.IntN(40)-20)))
+	}
+	values = slices.DeleteFunc(values, math.IsNaN)
+	table := newTable(t, tables.Def[float64]{
+		Name: "f", Doc: "Floats.",
+		Columns: []tables.Column[float64]{{Name: "v", Doc: "v", Type: tables.Double, Get: func(v *float64) tables.Value { return tables.Float(*v) }}},
+		Rows: func(_ context.Context, _ *tables.Query, yield func(*float64) bool) error {
+			for i := range values {
+				if !yield(&values[i]) {
+					break
+				}
+			}
+			return nil
+		},
+	})
+	c := open(t, engine.Config{Tables: []tables.Table{table}})
+	bad := 0
+	for i, got := range rows(t, c, "select v || '' from f") {
+		if want := tables.Float(values[i]).String(); got != want {
+			if bad++; bad < 20 {
+				t.Errorf("%b: SQLite writes %s, we write %s", values[i], got, want)
+			}
+		}
+	}
+	if bad > 0 {
+		t.Errorf("%d of %d differ", bad, len(values))
 	}
 }

@@ -10,7 +10,6 @@ import (
 // SQLite's result codes that this package gives itself
 // (https://www.sqlite.org/rescode.html).
 const (
-	codeError      = 1
 	codeInterrupt  = 9
 	codeConstraint = 19
 )
@@ -69,9 +68,4 @@ func (c *Conn) wrap(ctx context.Context, err error) error {
 		e.Message = c.missing.Error()
 	}
 	return e
-}
-
-// failed is the error of a statement that SQLite never saw.
-func failed(message string) *Error {
-	return &Error{Code: codeError, ExtendedCode: codeError, Message: message, Offset: -1}
 }

@@ -172,13 +172,14 @@ func (c *Conn) register(cfg Config) error {
 			return fmt.Errorf("sqlite: register collating sequence %q: %w", k.Name, err)
 		}
 	}
-	return c.hardenConfig()
+	return c.configure()
 }
 
-// hardenConfig switches off what a statement could use to damage the database
+// configure switches off what a statement could use to damage the database, and
+// has floats written with 15 digits as osquery's SQLite 3.42 does
 // (https://www.sqlite.org/c3ref/c_dbconfig_defensive.html).
-func (c *Conn) hardenConfig() error {
-	for _, option := range []struct{ code, on int32 }{
+func (c *Conn) configure() error {
+	for _, option := range []struct{ code, value int32 }{
 		{lib.SQLITE_DBCONFIG_DEFENSIVE, 1},
 		{lib.SQLITE_DBCONFIG_WRITABLE_SCHEMA, 0},
 		{lib.SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION, 0},
@@ -186,12 +187,13 @@ func (c *Conn) hardenConfig() error {
 		{lib.SQLITE_DBCONFIG_ENABLE_TRIGGER, 0},
 		{lib.SQLITE_DBCONFIG_ENABLE_ATTACH_CREATE, 0},
 		{lib.SQLITE_DBCONFIG_ENABLE_ATTACH_WRITE, 0},
+		{lib.SQLITE_DBCONFIG_FP_DIGITS, 15},
 	} {
 		list := libc.Xmalloc(c.tls, 16)
 		if list == 0 {
 			return ErrOutOfMemory
 		}
-		rc := lib.Xsqlite3_db_config(c.tls, c.db, option.code, libc.VaList(list, option.on, uintptr(0)))
+		rc := lib.Xsqlite3_db_config(c.tls, c.db, option.code, libc.VaList(list, option.value, uintptr(0)))
 		libc.Xfree(c.tls, list)
 		if err := c.check(rc); err != nil {
 			return fmt.Errorf("sqlite: configure %d: %w", option.code, err)
