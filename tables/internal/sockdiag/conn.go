@@ -52,7 +52,11 @@ func (s *Support) Open() (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sockdiag: open: %w", err)
 	}
-	return s.New(t, inode), nil
+	c := s.New(t, inode)
+	if c.own, err = unix.GetsockoptUint64(int(t), unix.SOL_SOCKET, unix.SO_COOKIE); err != nil {
+		c.own = 0 // before Linux 4.12 the connection shows among the sockets
+	}
+	return c, nil
 }
 
 // New returns a connection over a transport. netns is the inode, in nsfs, of
@@ -70,6 +74,7 @@ func Open() (*Conn, error) { return new(Support).Open() }
 type Conn struct {
 	transport Transport
 	netns     uint64
+	own       uint64 // cookie of the transport's socket
 	support   *Support
 
 	buf     []byte
@@ -99,9 +104,22 @@ type Refusal struct {
 	Err error
 }
 
-// Refusals returns what the kernel has refused on this connection, oldest
-// first.
-func (c *Conn) Refusals() []Refusal { return c.refusals }
+// Refusals returns which kinds of sockets the kernel has refused to list on
+// this connection, oldest first. What another request was answered for is not
+// among them, nor what was not asked for because of [Support].
+func (c *Conn) Refusals() []Refusal { return slices.Clone(c.refusals) }
+
+// note replaces what is known of refusals of some kinds; a nil error says that
+// they were answered.
+func (c *Conn) note(kinds socket.Kind, err error) {
+	for i := range c.refusals {
+		c.refusals[i].Kinds &^= kinds
+	}
+	c.refusals = slices.DeleteFunc(c.refusals, func(r Refusal) bool { return r.Kinds == 0 })
+	if err != nil {
+		c.refusals = append(c.refusals, Refusal{Kinds: kinds, Err: err})
+	}
+}
 
 // A kernelSocket is the transport that everybody but a test uses.
 type kernelSocket int

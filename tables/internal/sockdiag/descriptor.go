@@ -17,7 +17,7 @@ import (
 // options tell: cookie, family, type, protocol, addresses or name, state, user,
 // interface, mark, IPV6_V6ONLY. It has no holder. The socket's namespace comes
 // as a handle, which the caller closes, if the caller has CAP_NET_ADMIN in it,
-// and is nil otherwise.
+// and is nil otherwise; the caller's own namespace is recognized all the same.
 //
 // Lookup needs Linux 5.6 and leave to ptrace the process (pidfd_getfd(2)). It
 // returns ESRCH or EBADF if the process or the descriptor is gone and ENOTSOCK
@@ -35,12 +35,32 @@ func Lookup(pidfd int, fd int32, s *socket.Socket) (*netns.Handle, error) {
 		return nil, fmt.Errorf("sockdiag: descriptor %d: %w", fd, err)
 	}
 	ns, err := namespaceOf(dup)
-	if err != nil { // of all that the socket tells, one thing is missing
-		return nil, nil
+	switch {
+	case err == nil:
+		s.Netns = ns.Inode()
+		s.Known |= socket.FieldNetns
+	case isLocal(dup):
+		if s.Netns, err = netns.Current(); err == nil {
+			s.Known |= socket.FieldNetns
+		}
 	}
-	s.Netns = ns.Inode()
-	s.Known |= socket.FieldNetns
 	return ns, nil
+}
+
+// isLocal reports whether a socket is in the caller's own network namespace,
+// which takes no privilege: SO_NETNS_COOKIE, Linux 5.14, numbers namespaces.
+func isLocal(fd int) bool {
+	own, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(own)
+	here, err := unix.GetsockoptUint64(own, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	if err != nil {
+		return false
+	}
+	there, err := unix.GetsockoptUint64(fd, unix.SOL_SOCKET, unix.SO_NETNS_COOKIE)
+	return err == nil && here == there
 }
 
 // namespaceOf opens the network namespace of a socket, Linux 4.9 (SIOCGSKNS,

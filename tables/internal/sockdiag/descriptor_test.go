@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sockql/tables/internal/kerneltest"
+	"sockql/tables/internal/netns"
 	"sockql/tables/internal/socket"
 )
 
@@ -108,6 +109,36 @@ func TestLookupWithoutDiag(t *testing.T) {
 			s.State != socket.StateClose {
 			t.Errorf("got %+v, want %+v", s, want)
 		}
+	}
+}
+
+// TestLookupInOwnNamespace works for ordinary users too.
+func TestLookupInOwnNamespace(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fd)
+	var s socket.Socket
+	h, err := Lookup(pidfd(t, os.Getpid()), int32(fd), &s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if h != nil {
+		h.Close()
+	}
+	own, err := netns.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.Netns != own || s.Known&socket.FieldNetns == 0 || s.Kind != socket.TCP4 || s.State != socket.StateClose {
+		t.Errorf("got %+v, want namespace %d", s, own)
+	}
+	if !isLocal(fd) {
+		t.Error("the socket is not known to be in our own namespace")
+	}
+	if foreign := kerneltest.NewNamespace(t).UDP(t, "127.0.0.1:0"); isLocal(foreign.FD) {
+		t.Error("a socket of another namespace is taken for one of ours")
 	}
 }
 

@@ -23,7 +23,8 @@ const Kinds = socket.AllKinds &^ (socket.ICMP4 | socket.ICMP6 | socket.Other)
 // addresses restrict inet sockets in the kernel.
 //
 // The socket behind the pointer is reused after yield returns. It has no
-// holder: PID, TID and FD are -1. A socket is not yielded twice for one kind,
+// holder: PID, TID and FD are -1. The connection's own netlink socket is left
+// out, which is gone before anybody can look for its holder. A socket is not yielded twice for one kind,
 // unless the kernel shows it twice in one pass over a list that changes
 // meanwhile. An MPTCP connection is there as such, and once more for each of
 // its TCP subflows, which have its inode and cookies of their own.
@@ -54,6 +55,7 @@ func (c *Conn) Dump(ctx context.Context, req *socket.Request, warn func(error), 
 		case err == nil:
 			missing &^= l.kinds
 			answered |= l.kinds
+			c.note(l.kinds, nil)
 		case errors.Is(err, errStopped):
 			return answered, nil
 		case errors.As(err, new(answerError)):
@@ -73,7 +75,7 @@ func (c *Conn) Dump(ctx context.Context, req *socket.Request, warn func(error), 
 func (c *Conn) refuse(i int, err error, warn func(error)) {
 	var answer answerError
 	errors.As(err, &answer)
-	c.refusals = append(c.refusals, Refusal{Kinds: lists[i].kinds, Err: answer.Errno})
+	c.note(lists[i].kinds, answer.Errno)
 	switch answer.Errno {
 	case unix.ENOENT, unix.EINVAL, unix.EOPNOTSUPP, unix.EPROTONOSUPPORT, unix.EAFNOSUPPORT:
 		// No module, no dump function, or a family beyond the kernel's last.
@@ -259,7 +261,7 @@ func (d *dump) visit(payload []byte, flags uint16) bool {
 		d.short++
 		return true
 	}
-	if s.Kind&d.req.Kinds == 0 || d.seen[s.Cookie] {
+	if s.Kind&d.req.Kinds == 0 || d.seen[s.Cookie] || s.Cookie == d.own && d.own != 0 {
 		return true
 	}
 	if s.Cookie != 0 {

@@ -206,9 +206,10 @@ func TestSupportRemembersConclusiveRefusals(t *testing.T) {
 
 func TestTCPFallsBackToTwoDumps(t *testing.T) {
 	k := &fakeKernel{answers: [][]any{{errnoMsg(unix.NLMSG_ERROR, unix.EINVAL)}, {doneMsg}, {doneMsg}}}
-	r := dumpFake(new(Support).New(k, 0), socket.TCP4|socket.TCP6)
-	if r.answered != socket.TCP4|socket.TCP6 || len(k.requests) != 3 {
-		t.Errorf("answered %#x with %d requests", r.answered, len(k.requests))
+	c := new(Support).New(k, 0)
+	r := dumpFake(c, socket.TCP4|socket.TCP6)
+	if r.answered != socket.TCP4|socket.TCP6 || len(k.requests) != 3 || len(c.Refusals()) != 0 {
+		t.Errorf("answered %#x with %d requests, refusals %v", r.answered, len(k.requests), c.Refusals())
 	}
 }
 

@@ -404,6 +404,25 @@ func TestDumpNetlink(t *testing.T) {
 	}
 }
 
+func TestDumpLeavesItselfOut(t *testing.T) {
+	ns := kerneltest.NewNamespace(t)
+	c, other := open(t, ns), open(t, ns)
+	collect(t, other, everything(socket.Packet)) // a socket without a port is in no list
+	others := 0
+	all, _ := collect(t, c, everything(socket.Netlink))
+	for _, s := range all {
+		if s.Cookie == c.own {
+			t.Errorf("the connection shows itself: %+v", s)
+		}
+		if s.Cookie == other.own {
+			others++
+		}
+	}
+	if c.own == 0 || others != 1 {
+		t.Errorf("own cookie %d; another connection is there %d times", c.own, others)
+	}
+}
+
 // TestDumpEveryList asks for all that is there, and checks that what is not
 // answered has a refusal with its reason, once.
 func TestDumpEveryList(t *testing.T) {
