@@ -225,7 +225,7 @@ func trouble(tb testing.TB) tables.Table {
 				case "panic":
 					panic("no rows")
 				case "library":
-					strings.Repeat("x", -1)
+					q.Warn(errors.New(strings.Repeat("x", -1)))
 				case "error":
 					return fmt.Errorf("trouble: open: %w", errBroken)
 				case "late":
