@@ -55,10 +55,15 @@ func (ns *Namespace) ListenDual(tb testing.TB) *Sock {
 // that what is accepted has IPv4-mapped addresses.
 func (ns *Namespace) Dial(tb testing.TB, listener *Sock) *Sock {
 	tb.Helper()
-	to := dialable(listener.Local())
-	s := ns.Socket(tb, domain(to), unix.SOCK_STREAM, 0).Connect(to)
+	s := ns.connect(tb, listener)
 	ns.await(tb, State{State: tcpEstablished, Local: s.Remote(), Remote: s.Local()})
 	return s
+}
+
+func (ns *Namespace) connect(tb testing.TB, listener *Sock) *Sock {
+	tb.Helper()
+	to := dialable(listener.Local())
+	return ns.Socket(tb, domain(to), unix.SOCK_STREAM, 0).Connect(to)
 }
 
 func dialable(ap netip.AddrPort) string {
@@ -68,11 +73,16 @@ func dialable(ap netip.AddrPort) string {
 	return ap.String()
 }
 
-// Pair connects to a listener and accepts the connection.
+// Pair connects to a listener, in whose queue no connection waits, and accepts
+// the connection.
 func (ns *Namespace) Pair(tb testing.TB, listener *Sock) (client, server *Sock) {
 	tb.Helper()
-	client = ns.Dial(tb, listener)
-	return client, listener.Accept()
+	client = ns.connect(tb, listener)
+	server = listener.Accept()
+	if server.Remote().Port() != client.Local().Port() {
+		tb.Fatalf("accepted %v in place of %v: a connection waited already", server.Remote(), client.Local())
+	}
+	return client, server
 }
 
 // BoundInactive makes a TCP socket that is bound, but neither listens nor is

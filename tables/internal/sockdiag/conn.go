@@ -48,21 +48,21 @@ func (s *Support) Open() (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sockdiag: open: %w", err)
 	}
-	t, err := dial()
+	t, err := Dial()
 	if err != nil {
-		return nil, fmt.Errorf("sockdiag: open: %w", err)
+		return nil, err
 	}
-	c := s.New(t, inode)
-	if c.own, err = unix.GetsockoptUint64(int(t), unix.SOL_SOCKET, unix.SO_COOKIE); err != nil {
-		c.own = 0 // before Linux 4.12 the connection shows among the sockets
-	}
-	return c, nil
+	return s.New(t, inode), nil
 }
 
 // New returns a connection over a transport. netns is the inode, in nsfs, of
 // the namespace that answers, or 0 if it is not known.
 func (s *Support) New(t Transport, netns uint64) *Conn {
-	return &Conn{transport: t, netns: netns, support: s, buf: make([]byte, bufferSize)}
+	c := &Conn{transport: t, netns: netns, support: s, buf: make([]byte, bufferSize)}
+	if k, ok := t.(kernelSocket); ok {
+		c.own = k.cookie()
+	}
+	return c
 }
 
 // Open opens a connection to the network namespace of the calling thread that
@@ -121,13 +121,17 @@ func (c *Conn) note(kinds socket.Kind, err error) {
 	}
 }
 
-// A kernelSocket is the transport that everybody but a test uses.
+// A kernelSocket is a transport to the running kernel.
 type kernelSocket int
 
-func dial() (kernelSocket, error) {
+// Dial returns a transport to the running kernel, which answers for the
+// network namespace of the calling thread. It is for those who put something
+// between it and [Support.New], such as a recorder. It fails with
+// EPROTONOSUPPORT where the kernel was built without sock_diag.
+func Dial() (Transport, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
-		return -1, fmt.Errorf("socket: %w", err)
+		return nil, fmt.Errorf("sockdiag: open: socket: %w", err)
 	}
 	// The limit net.core.rmem_max is lifted for CAP_NET_ADMIN only, and less
 	// room does no harm.
@@ -136,9 +140,18 @@ func dial() (kernelSocket, error) {
 	}
 	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: answerTimeout}); err != nil {
 		unix.Close(fd)
-		return -1, fmt.Errorf("set receive timeout: %w", err)
+		return nil, fmt.Errorf("sockdiag: open: set receive timeout: %w", err)
 	}
 	return kernelSocket(fd), nil
+}
+
+// cookie returns SO_COOKIE, or 0 before Linux 4.12.
+func (s kernelSocket) cookie() uint64 {
+	cookie, err := unix.GetsockoptUint64(int(s), unix.SOL_SOCKET, unix.SO_COOKIE)
+	if err != nil {
+		return 0
+	}
+	return cookie
 }
 
 func (s kernelSocket) Send(request []byte) error {

@@ -18,12 +18,16 @@ import (
 type fakeKernel struct {
 	answers  [][]any // []byte with sequence numbers left out, or error
 	queue    []any
+	forbid   error // what sending fails with
 	requests [][]byte
 	closed   bool
 }
 
 func (k *fakeKernel) Send(request []byte) error {
 	k.requests = append(k.requests, slices.Clone(request))
+	if k.forbid != nil {
+		return k.forbid
+	}
 	if len(k.answers) == 0 {
 		return errors.New("an unexpected request")
 	}
@@ -271,6 +275,17 @@ func TestStoppedDumpStopsReading(t *testing.T) {
 	})
 	if err != cause || n != 1 || len(k.queue) != 2 || answered != 0 {
 		t.Errorf("error %v after %d sockets, %d datagrams left, answered %#x", err, n, len(k.queue), answered)
+	}
+}
+
+func TestForbiddenRequests(t *testing.T) {
+	r := dumpFake(new(Support).New(&fakeKernel{forbid: unix.EACCES}, 0), socket.Unix|socket.Packet)
+	if r.err != nil || r.answered != 0 || len(r.warnings) != 2 || !strings.Contains(r.warnings[0], "permission denied") {
+		t.Errorf("a security module's refusal: answered %#x, warnings %q, %v", r.answered, r.warnings, r.err)
+	}
+	r = dumpFake(new(Support).New(&fakeKernel{forbid: unix.EBADF}, 0), socket.Unix|socket.Packet)
+	if !errors.Is(r.err, unix.EBADF) || r.answered != 0 {
+		t.Errorf("a closed socket: answered %#x, %v", r.answered, r.err)
 	}
 }
 

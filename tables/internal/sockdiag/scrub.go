@@ -1,0 +1,134 @@
+package sockdiag
+
+import (
+	"encoding/binary"
+	"net/netip"
+
+	"golang.org/x/sys/unix"
+
+	"sockql/tables/internal/recording"
+	"sockql/tables/internal/socket"
+)
+
+// A Scrubber replaces what a recording shall not show.
+type Scrubber interface {
+	// Addr returns an address of the same family.
+	Addr(netip.Addr) netip.Addr
+	// Path returns a name for a file, or for an abstract UNIX socket, which
+	// begins with NUL.
+	Path(string) string
+}
+
+// Scrub returns recorded exchanges with addresses and names replaced. Of
+// messages that it cannot read, and of attributes that no table shows, nothing
+// is left.
+func Scrub(exchanges []recording.Exchange, with Scrubber) []recording.Exchange {
+	scrubbed := make([]recording.Exchange, len(exchanges))
+	for i, x := range exchanges {
+		scrubbed[i].Request = x.Request
+		key, _ := keyOf(x.Request)
+		for _, answer := range x.Answers {
+			var b []byte
+			for m, rest := nextMessage(answer); m.payload != nil; m, rest = nextMessage(rest) {
+				if m.typ == tcpdiagGetsock || m.typ == unix.SOCK_DIAG_BY_FAMILY {
+					if m.payload = scrubMessage(m.payload, key, with); m.payload == nil {
+						continue
+					}
+				}
+				b = appendMessage(b, m, m.seq)
+			}
+			scrubbed[i].Answers = append(scrubbed[i].Answers, b)
+		}
+	}
+	return scrubbed
+}
+
+// ScrubSocket replaces the addresses and the name of a socket.
+func ScrubSocket(s *socket.Socket, with Scrubber) {
+	if s.Local.IsValid() {
+		s.Local = with.Addr(s.Local)
+	}
+	if s.Remote.IsValid() {
+		s.Remote = with.Addr(s.Remote)
+	}
+	if s.Path != "" {
+		s.Path = with.Path(s.Path)
+	}
+}
+
+// scrubMessage returns the payload of one socket's message without its secrets,
+// or nil.
+func scrubMessage(b []byte, k key, with Scrubber) []byte {
+	// How long the fixed part is, and which attributes hold numbers only.
+	var fixed int
+	var harmless func(typ uint16) bool
+	among := func(types ...uint16) func(uint16) bool {
+		return func(typ uint16) bool {
+			for _, t := range types {
+				if t == typ {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	switch k.family {
+	case unix.AF_UNIX:
+		fixed, harmless = unixMsgSize, among(unixDiagPeer, unixDiagRQLen, unixDiagMemInfo, unixDiagShutdown, unixDiagUID)
+	case unix.AF_PACKET:
+		fixed, harmless = packetMsgSize, among(packetDiagInfo, packetDiagUID, packetDiagMemInfo)
+	case unix.AF_NETLINK:
+		fixed, harmless = netlinkMsgSize, among(netlinkDiagMemInfo, netlinkDiagGroups)
+	case unix.AF_UNSPEC, unix.AF_INET, unix.AF_INET6:
+		fixed, harmless = inetMsgSize, among(diagInfo, diagSKMemInfo, diagShutdown, diagProtocol, diagSKV6Only, diagMark, diagCgroupID)
+	case unix.AF_VSOCK:
+		fixed, harmless = 32, among()
+	case unix.AF_XDP:
+		fixed, harmless = 16, among(xdpDiagInfo, xdpDiagUID, xdpDiagMemInfo)
+	}
+	if fixed == 0 || len(b) < fixed {
+		return nil
+	}
+	out := append([]byte(nil), b[:fixed]...)
+	if fixed == inetMsgSize {
+		scrubSockID(out[4:4+sockIDSize], out[0], with)
+	}
+	for typ, v, rest := nextAttribute(b[fixed:]); v != nil; typ, v, rest = nextAttribute(rest) {
+		switch {
+		case harmless(typ):
+			out = appendPadded(out, typ, v)
+		case k.family == unix.AF_UNIX && typ == unixDiagName && len(v) > 0:
+			var s socket.Socket
+			setPath(v, &s)
+			name := []byte(with.Path(s.Path))
+			if !s.PathAbstract {
+				name = append(name, 0)
+			}
+			out = appendPadded(out, typ, name)
+		}
+	}
+	return out
+}
+
+// scrubSockID replaces the addresses of struct inet_diag_sockid.
+func scrubSockID(b []byte, family uint8, with Scrubber) {
+	for _, at := range []int{4, 20} {
+		field := b[at : at+16]
+		if family == unix.AF_INET {
+			a := with.Addr(netip.AddrFrom4([4]byte(field[:4]))).As4()
+			clear(field) // the kernel leaves what it had there
+			copy(field, a[:])
+			continue
+		}
+		a := with.Addr(netip.AddrFrom16([16]byte(field))).As16()
+		copy(field, a[:])
+	}
+}
+
+// appendPadded appends an attribute of any length.
+func appendPadded(b []byte, typ uint16, value []byte) []byte {
+	b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofNlAttr+len(value)))
+	b = binary.NativeEndian.AppendUint16(b, typ)
+	b = append(b, value...)
+	return append(b, make([]byte, align(len(value))-len(value))...)
+}
