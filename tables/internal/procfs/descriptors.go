@@ -58,8 +58,8 @@ func (p *FS) walk(w *Walker, dst []FDInode) ([]FDInode, error) {
 	fail := func(op string, err error) error {
 		return &Error{Op: op, Path: string(w.path[:len(w.path)-1]), Err: err}
 	}
-	if p.onOpen != nil {
-		if err := p.onOpen(string(w.path[:len(w.path)-1])); err != nil {
+	if p.onOpen != nil || p.recorded != nil {
+		if err := p.announce(string(w.path[:len(w.path)-1])); err != nil {
 			return dst, fail("open", err)
 		}
 	}

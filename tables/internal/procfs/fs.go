@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"sockql/tables/internal/recording"
 )
 
 const (
@@ -40,6 +42,7 @@ type FS struct {
 	ticks    uint64
 	pageSize uint64
 	onOpen   func(path string) error
+	recorded *recording.Recording
 	buffers  sync.Pool // of *[]byte, bufferSize long
 }
 
@@ -55,8 +58,9 @@ func OnOpen(f func(path string) error) Option {
 	return func(p *FS) { p.onOpen = f }
 }
 
-// Open returns the procfs mounted at root, or the recorded tree there. It fails
-// if root cannot be read or is neither.
+// Open returns the procfs mounted at root, or the recorded tree there, be it one
+// with all of a recording or a mere copy of files. It fails if root cannot be
+// read or is neither, and if a recording is damaged.
 func Open(root string, options ...Option) (*FS, error) {
 	dir, err := ignoringEINTR(func() (int, error) {
 		return unix.Open(root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
@@ -74,6 +78,10 @@ func Open(root string, options ...Option) (*FS, error) {
 		p.mounted = int64(statfs.Type) == unix.PROC_SUPER_MAGIC
 	}
 	if !p.mounted {
+		if err := p.openRecording(); err != nil {
+			p.Close()
+			return nil, fmt.Errorf("procfs: open %q: %w", root, err)
+		}
 		pids, err := p.PIDs(nil)
 		if err != nil {
 			p.Close()
@@ -89,6 +97,24 @@ func Open(root string, options ...Option) (*FS, error) {
 	p.initial = p.host && p.namespaceOfSelf() == initialPIDNamespace
 	return p, nil
 }
+
+// openRecording reads what a recording says of the host that it is of, if the
+// root is one.
+func (p *FS) openRecording() error {
+	r, err := recording.Open(p.root)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	p.recorded = r
+	p.ticks, p.pageSize = r.Header().ClockTicks, r.Header().PageSize
+	return nil
+}
+
+// Recording returns the recording that the root holds, or nil.
+func (p *FS) Recording() *recording.Recording { return p.recorded }
 
 // Close releases the root. Nothing may be read afterwards.
 func (p *FS) Close() error { return unix.Close(p.dir) }
@@ -151,8 +177,12 @@ func clockTicks() uint64 {
 	return defaultClockTicks
 }
 
-// announce calls the hook of [OnOpen].
+// announce calls the hook of [OnOpen], and denies what the recorder of a
+// recorded host was denied.
 func (p *FS) announce(path string) error {
+	if p.recorded != nil && p.recorded.Denied(path) {
+		return unix.EACCES
+	}
 	if p.onOpen == nil {
 		return nil
 	}

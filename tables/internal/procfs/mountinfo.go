@@ -37,9 +37,13 @@ func (h HidePID) Hides() bool { return h.Mode != HideOff && !h.Exempt }
 
 // HidePID returns whether the procfs hides other people's processes from the
 // caller, as its mount options say. It fails where it cannot find them out:
-// in a procfs of a pid namespace in which the caller has no number. A recorded
-// tree hides nothing.
+// in a procfs of a pid namespace in which the caller has no number. A recording
+// says what was hidden from its recorder; a mere tree hides nothing.
 func (p *FS) HidePID() (HidePID, error) {
+	if p.recorded != nil {
+		h := p.recorded.Header()
+		return HidePID{Mode: HideMode(h.HideMode), GID: h.HideGID, Exempt: h.HideExempt}, nil
+	}
 	if !p.mounted {
 		return HidePID{}, nil
 	}

@@ -121,8 +121,8 @@ func (r *replay) Receive(buf []byte) (int, error) {
 
 func (r *replay) Close() error { return nil }
 
-// A key says which list a request asks for.
-type key struct {
+// A listKey says which list a request asks for.
+type listKey struct {
 	typ      uint16 // of the message
 	family   uint8
 	protocol uint32
@@ -130,12 +130,12 @@ type key struct {
 
 // keyOf reads a request that one of this package's functions wrote, now or for
 // a recording.
-func keyOf(request []byte) (k key, ok bool) {
+func keyOf(request []byte) (k listKey, ok bool) {
 	m, _ := nextMessage(request)
 	if len(m.payload) < 4 {
-		return key{}, false
+		return listKey{}, false
 	}
-	k = key{m.typ, m.payload[0], uint32(m.payload[1])}
+	k = listKey{m.typ, m.payload[0], uint32(m.payload[1])}
 	const size = 8 + sockIDSize // struct inet_diag_req_v2
 	switch {
 	case m.typ == tcpdiagGetsock:
@@ -152,7 +152,7 @@ func keyOf(request []byte) (k key, ok bool) {
 
 // answers reports whether the recorded answer to k answers another request:
 // that of TCP holds both families.
-func (k key) answers(other key) bool {
+func (k listKey) answers(other listKey) bool {
 	return k == other || k.typ == tcpdiagGetsock && other.protocol == unix.IPPROTO_TCP &&
 		(other.family == unix.AF_INET || other.family == unix.AF_INET6)
 }

@@ -58,7 +58,7 @@ func ScrubSocket(s *socket.Socket, with Scrubber) {
 
 // scrubMessage returns the payload of one socket's message without its secrets,
 // or nil.
-func scrubMessage(b []byte, k key, with Scrubber) []byte {
+func scrubMessage(b []byte, k listKey, with Scrubber) []byte {
 	// How long the fixed part is, and which attributes hold numbers only.
 	var fixed int
 	var harmless func(typ uint16) bool
