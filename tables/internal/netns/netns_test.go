@@ -63,6 +63,51 @@ func TestDoRunsInside(t *testing.T) {
 	}
 }
 
+// TestMainThreadIsSpared makes a visit from the main thread, which it finds by
+// holding threads until that one comes.
+func TestMainThreadIsSpared(t *testing.T) {
+	h := enterable(t)
+	own, err := Current()
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := make(chan struct{})
+	var held sync.WaitGroup
+	defer held.Wait()
+	defer close(release)
+	for range 100 {
+		isMain := make(chan bool)
+		held.Go(func() {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			if unix.Gettid() != os.Getpid() {
+				isMain <- false
+				<-release
+				return
+			}
+			v := visit{fn: func() error {
+				if unix.Gettid() == os.Getpid() {
+					return errors.New("the main thread was used")
+				}
+				now, err := Current()
+				if err == nil && now != h.Inode() {
+					err = fmt.Errorf("in %d, want %d", now, h.Inode())
+				}
+				return err
+			}}
+			v.onThread(h, own)
+			if v.err != nil {
+				t.Error(v.err)
+			}
+			isMain <- true
+		})
+		if <-isMain {
+			return
+		}
+	}
+	t.Skip("the main thread is busy")
+}
+
 func TestDoReturnsErrors(t *testing.T) {
 	h := enterable(t)
 	want := errors.New("an error")

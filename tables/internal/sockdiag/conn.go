@@ -39,7 +39,8 @@ type Transport interface {
 
 // Support remembers across connections which lists the kernel has refused for
 // good, so that it need not look for a module again in each namespace. The
-// zero value knows of none.
+// zero value knows of none. A module that is loaded later is found by a new
+// Support.
 type Support struct{ refused atomic.Uint64 }
 
 // Open opens a connection to the network namespace of the calling thread.
@@ -227,9 +228,9 @@ var errInterrupted = errors.New("the list changed while the kernel wrote it, and
 
 // receive reads one datagram and calls visit with the payload and flags of
 // each message that answers a request numbered first or later; a nil visit
-// throws everything away. It returns
-// errDone or an answerError after the last message of an answer, errStopped if
-// visit returned false, and errStalled. Any other error breaks the connection.
+// throws everything away. It returns errDone or an answerError after the last
+// message of an answer, errStopped if visit returned false, and errStalled. Any
+// other error breaks the connection.
 func (c *Conn) receive(first uint32, visit func(payload []byte, flags uint16) bool) error {
 	if c.broken != nil {
 		return c.broken
