@@ -180,14 +180,15 @@ func TestBadTables(t *testing.T) {
 
 // Whoever asked has gone: the scan ends.
 func TestCallerGone(t *testing.T) {
-	ended := make(chan struct{})
+	started, ended := make(chan struct{}), make(chan struct{})
 	p := plugin(t, Host{}, custom(t, "endless", func(ctx context.Context, _ *tables.Query, _ func(*string) bool) error {
+		close(started)
 		<-ctx.Done()
 		close(ended)
 		return ctx.Err()
 	}))
 	ctx, cancel := context.WithCancelCause(t.Context())
-	go cancel(errors.New("osqueryd has gone"))
+	go func() { <-started; cancel(errors.New("osqueryd has gone")) }()
 	if r := p.Call(ctx, everything); !strings.Contains(r.Status.Message, "osqueryd has gone") {
 		t.Errorf("status %v", r.Status)
 	}

@@ -272,7 +272,7 @@ func (s *server) displace(ctx context.Context) error {
 		return fmt.Errorf("registered extensions: %w", err)
 	}
 	for uuid, info := range list {
-		if info.GetName() != s.cfg.Name {
+		if info.Name != s.cfg.Name {
 			continue
 		}
 		if s.manager.alive(ctx, uuid) {
@@ -308,7 +308,7 @@ func (s *server) watch(ctx context.Context, uuid osquery.ExtensionRouteUUID) err
 			continue
 		}
 		failures = 0
-		if info := list[uuid]; info.GetName() != s.cfg.Name {
+		if info := list[uuid]; info == nil || info.Name != s.cfg.Name {
 			return errDeregistered
 		}
 	}

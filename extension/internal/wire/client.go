@@ -30,6 +30,9 @@ func Call[T any](ctx context.Context, path string, f func(context.Context, *osqu
 	var d net.Dialer
 	raw, err := d.DialContext(ctx, "unix", path)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return result, &PeerError{Path: path, Err: err}
 	}
 	defer raw.Close()
