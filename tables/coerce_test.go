@@ -224,6 +224,16 @@ func TestQuery(t *testing.T) {
 	if name, missing := NewQuery(s, schema, Request{}).Missing(); !missing || name != "a" {
 		t.Errorf("missing %q", name)
 	}
+	either := &Schema{Name: "t", Columns: []ColumnInfo{{Name: "a", Flags: Required}, {Name: "b", Flags: Required}}}
+	for column := range either.Columns {
+		q := NewQuery(s, either, Request{Constraints: []Constraint{{Column: column, Op: OpEq, Values: []Value{String("x")}}}})
+		if name, missing := q.Missing(); missing {
+			t.Errorf("with column %d, column %q is missing", column, name)
+		}
+	}
+	if name, missing := NewQuery(s, either, Request{}).Missing(); !missing || name != "a" {
+		t.Errorf("of two, missing %q", name)
+	}
 }
 
 // FuzzNumericText checks the conversion against its definition: a text that is

@@ -165,21 +165,25 @@ func (q *Query) Limit() (n int64, ok bool) { return q.request.Limit, q.request.H
 // session.
 func (q *Query) Warn(err error) { q.session.Warn(err) }
 
-// Missing returns the name of the first required column without a constraint
-// that names its values or patterns.
+// Missing returns the name of the first required column, if the table has any
+// and no constraint names values or patterns of one: a table that takes a path
+// or a directory needs either, as in osquery.
 func (q *Query) Missing() (column string, missing bool) {
 	for i := range q.schema.Columns {
 		c := &q.schema.Columns[i]
 		if !c.Flags.Has(Required) {
 			continue
 		}
-		if !slices.ContainsFunc(q.request.Constraints, func(k Constraint) bool {
+		if slices.ContainsFunc(q.request.Constraints, func(k Constraint) bool {
 			return k.Column == i && (k.Op == OpEq || k.Op == OpIs || k.Op == OpLike || k.Op == OpGlob)
 		}) {
-			return c.Name, true
+			return "", false
+		}
+		if !missing {
+			column, missing = c.Name, true
 		}
 	}
-	return "", false
+	return column, missing
 }
 
 // A RequiredError says that a table was asked without a column that it needs.

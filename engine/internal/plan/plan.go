@@ -70,7 +70,8 @@ type Choice struct {
 	Take []int
 	Cost float64 // in SQLite's unit, about one seek
 	Rows int64
-	// Missing names a required column that no term of this plan restricts.
+	// Missing names the first required column, if no term of this plan
+	// restricts any.
 	Missing string
 	// Unusable says that another order of the join restricts the missing
 	// column: SQLite should look for that.
@@ -186,22 +187,27 @@ func (c *Choice) estimate(schema *tables.Schema) {
 	c.Cost, c.Rows = cost, rows
 }
 
-// require looks for a required column without a term that names its values.
+// require looks for a term that names the values of a required column. Of
+// several required columns one is enough, as in osquery.
 func (c *Choice) require(schema *tables.Schema, offer Offer) {
 	for i := range schema.Columns {
 		if !schema.Columns[i].Flags.Has(tables.Required) {
 			continue
 		}
 		if slices.ContainsFunc(c.Plan.Args, func(a Arg) bool { return a.Column == i && names(a.Op) }) {
-			continue
+			c.Missing, c.Unusable = "", false
+			return
 		}
-		c.Missing = schema.Columns[i].Name
-		c.Unusable = slices.ContainsFunc(offer.Terms, func(t Term) bool {
+		if c.Missing == "" {
+			c.Missing = schema.Columns[i].Name
+		}
+		c.Unusable = c.Unusable || slices.ContainsFunc(offer.Terms, func(t Term) bool {
 			return t.Column == i && !t.Usable && names(t.Op)
 		})
+	}
+	if c.Missing != "" {
 		// Any other way is better: this one ends in an error.
 		c.Cost, c.Rows = 1e12, 1<<40
-		return
 	}
 }
 

@@ -110,6 +110,34 @@ func TestChooseRequired(t *testing.T) {
 	}
 }
 
+// TestChooseOneOfSeveralRequired plans scans of a table that takes a path or a
+// directory.
+func TestChooseOneOfSeveralRequired(t *testing.T) {
+	schema := &tables.Schema{Name: "file", Columns: []tables.ColumnInfo{
+		{Name: "path", Type: tables.Text, Flags: tables.Index | tables.Required},
+		{Name: "directory", Type: tables.Text, Flags: tables.Required},
+	}}
+	for name, test := range map[string]struct {
+		terms    []plan.Term
+		missing  string
+		unusable bool
+	}{
+		"first":               {[]plan.Term{eq(0)}, "", false},
+		"second":              {[]plan.Term{eq(1)}, "", false},
+		"both":                {[]plan.Term{eq(0), eq(1)}, "", false},
+		"neither":             {nil, "path", false},
+		"first late":          {[]plan.Term{unusable(eq(0))}, "path", true},
+		"second late":         {[]plan.Term{unusable(eq(1))}, "path", true},
+		"first late, second":  {[]plan.Term{unusable(eq(0)), eq(1)}, "", false},
+		"first, second range": {[]plan.Term{eq(0), op(1, tables.OpGT)}, "", false},
+	} {
+		got := plan.Choose(schema, plan.Offer{Terms: test.terms})
+		if got.Missing != test.missing || got.Unusable != test.unusable || (got.Cost < 1e12) != (test.missing == "") {
+			t.Errorf("%s: missing %q, unusable %v, cost %g", name, got.Missing, got.Unusable, got.Cost)
+		}
+	}
+}
+
 // TestCosts checks the order of what plans cost: it decides which table of a
 // join is looked up.
 func TestCosts(t *testing.T) {
