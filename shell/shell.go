@@ -65,16 +65,17 @@ func code(err error) int {
 	return 1
 }
 
-// message returns what is said about an error.
+// message returns what is said about an error. It may quote data, so what
+// could steer a terminal is escaped.
 func message(err error) string {
 	var sqlite *engine.Error
 	switch {
 	case errors.Is(err, context.Canceled):
 		return "interrupted"
 	case errors.As(err, &sqlite):
-		return sqlite.Message
+		return render.EscapeLines(sqlite.Message)
 	}
-	return err.Error()
+	return render.EscapeLines(err.Error())
 }
 
 // hint says what to do about an unknown table, column or command, or "".

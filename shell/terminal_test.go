@@ -220,12 +220,12 @@ func TestCompletion(t *testing.T) {
 	s := open(t, t.TempDir(), nil)
 	s.expect(prompt)
 	for _, c := range []struct{ keys, want string }{
-		{"select count(*) as n from peo\t;\r", `\| 3 \|`},                                     // a table
+		{"select count(*) as n from peo\t;\r", `\| 3 \|`},                                      // a table
 		{"select 'it is ' || name as x from people where nam\t = 'Ada';\r", `\| it is Ada \|`}, // a column of the statement's table
-		{"from people q where q.id = 2;\x01select q.i\t \r", `\| 2  \|`},                      // with the table after the cursor
-		{"select n.x from people q join pets n on n.\t = q.i\t;\r", `no such column: n\.x`},   // through aliases
-		{"select from_b\t'QWRh') as x;\r", `\| Ada \|`},                                       // a function
-		{"SEL\t 'key' || 'word' as x;\r", `\| keyword \|`},                                    // a keyword, as it was begun
+		{"from people q where q.id = 2;\x01select q.i\t \r", `\| 2  \|`},                       // with the table after the cursor
+		{"select n.x from people q join pets n on n.\t = q.i\t;\r", `no such column: n\.x`},    // through aliases
+		{"select from_b\t'QWRh') as x;\r", `\| Ada \|`},                                        // a function
+		{"SEL\t 'key' || 'word' as x;\r", `\| keyword \|`},                                     // a keyword, as it was begun
 		{".mod\t jsonl\r", ``}, // a dot command
 		{"select 1 as mode;\r", `\{"mode":"1"\}`},
 		{".mode pre\t\r", ``}, // a mode

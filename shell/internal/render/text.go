@@ -86,6 +86,9 @@ func (e escaping) value(dst []byte, v tables.Value, null []byte) []byte {
 // newline and tab included.
 func Escape(s string) string { return string(escapeAll.append(nil, s)) }
 
+// EscapeLines is [Escape] for text of several lines: newline and tab stay.
+func EscapeLines(s string) string { return string(escapeControl.append(nil, s)) }
+
 // codePoints counts the characters of a text as osqueryi does, every byte that
 // continues none.
 func codePoints(s []byte) int {
