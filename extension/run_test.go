@@ -114,12 +114,12 @@ func (m *osqueryd) RegisterExtension(_ context.Context, info *osquery.InternalEx
 	defer m.mu.Unlock()
 	for _, other := range m.extensions {
 		if other.Name == info.Name {
-			return failure(errors.New("Duplicate extension registered")).Status, nil //lint:ignore ST1005 osquery's text
+			return failure(errors.New("Duplicate extension registered")).Status, nil
 		}
 	}
 	for name := range registry["table"] {
 		if m.names[strings.ToLower(name)] || m.hidden[strings.ToLower(name)] {
-			return failure(fmt.Errorf("Failed adding registry: Registry item %s conflicts with another item of the same name.", name)).Status, nil //lint:ignore ST1005 osquery's text
+			return failure(fmt.Errorf("Failed adding registry: Registry item %s conflicts with another item of the same name.", name)).Status, nil
 		}
 	}
 	m.last++
