@@ -128,7 +128,9 @@ func decodeInet(l *list, b []byte, want socket.Fields, s *socket.Socket) bool {
 	if s.Kind&stream != 0 {
 		s.Timer, s.TimerExpires = timer, uint32At(b, 52)
 		// For the other timers the byte counts probes (inet_sk_diag_fill,
-		// net/ipv4/inet_diag.c).
+		// net/ipv4/inet_diag.c). Of a connection in SYN_RECV it counts every
+		// answer that was sent again, while /proc/net/tcp leaves out those to a
+		// repeated SYN (inet_req_diag_fill, get_openreq4).
 		if timer == socket.TimerRetransmit {
 			s.Retransmits = retransmits
 		}
