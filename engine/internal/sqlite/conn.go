@@ -3,7 +3,6 @@ package sqlite
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"strings"
 	"sync"
 	"unsafe"
@@ -65,6 +64,8 @@ type Conn struct {
 	db  uintptr
 	out uintptr // room for two results of C functions
 
+	methods uintptr // the callbacks of all tables
+
 	authorize func(Action, string, string) bool
 	interrupt func() error
 
@@ -75,7 +76,7 @@ type Conn struct {
 
 	offer   Offer
 	arena   arena
-	scratch []byte         // text on its way to SQLite
+	scratch uintptr        // text on its way to SQLite, scratchSize bytes
 	args    []tables.Value // arguments of a function
 	failure error          // the Go error behind the result code of this call
 }
@@ -117,16 +118,22 @@ func Open(cfg Config) (_ *Conn, err error) {
 		authorize: cfg.Authorize,
 		interrupt: cfg.Interrupt,
 		cursors:   map[*cursor]struct{}{},
-		scratch:   make([]byte, 0, 256),
 	}
 	defer func() {
 		if err != nil {
 			c.Close()
 		}
 	}()
-	if c.out = libc.Xcalloc(c.tls, 2, libc.Tsize_t(unsafe.Sizeof(uintptr(0)))); c.out == 0 {
-		return nil, ErrOutOfMemory
+	for p, size := range map[*uintptr]uintptr{
+		&c.out:     2 * unsafe.Sizeof(uintptr(0)),
+		&c.scratch: scratchSize,
+		&c.methods: unsafe.Sizeof(methods),
+	} {
+		if *p = libc.Xcalloc(c.tls, 1, libc.Tsize_t(size)); *p == 0 {
+			return nil, ErrOutOfMemory
+		}
 	}
+	*at[lib.Tsqlite3_module](c.methods) = methods
 	err = c.withCString(":memory:", func(name uintptr) error {
 		const flags = lib.SQLITE_OPEN_READWRITE | lib.SQLITE_OPEN_CREATE | lib.SQLITE_OPEN_MEMORY | lib.SQLITE_OPEN_NOMUTEX
 		rc := lib.Xsqlite3_open_v2(c.tls, name, c.out, flags, 0)
@@ -207,21 +214,22 @@ func (c *Conn) Close() error {
 	if c.tls == nil {
 		return nil
 	}
-	var err error
 	if c.db != 0 {
 		if rc := lib.Xsqlite3_close(c.tls, c.db); rc != lib.SQLITE_OK {
 			return c.check(rc)
 		}
 		c.db = 0
 	}
-	if c.out != 0 {
-		libc.Xfree(c.tls, c.out)
-		c.out = 0
+	for _, p := range []*uintptr{&c.out, &c.scratch, &c.methods} {
+		if *p != 0 {
+			libc.Xfree(c.tls, *p)
+			*p = 0
+		}
 	}
 	c.tls.Close()
 	c.tls = nil
 	c.modules, c.functions, c.collations = nil, nil, nil
-	return err
+	return nil
 }
 
 // exec runs a statement and drops its rows.
@@ -326,9 +334,9 @@ func onProgress(tls *libc.TLS, arg uintptr) (stop int32) {
 	return 0
 }
 
-// result hands a value to SQLite as the result of a function or a cell. Values
-// go by pointer here: profiles show that copying one through registers and back
-// costs as much as a short memcpy.
+// result hands a value to SQLite as the result of a function or a cell. The
+// value goes by pointer: profiles show that copying one through memory costs as
+// much as a short text.
 func (c *Conn) result(ctx uintptr, v *tables.Value) {
 	switch v.Kind() {
 	case tables.KindInt:
@@ -336,30 +344,45 @@ func (c *Conn) result(ctx uintptr, v *tables.Value) {
 	case tables.KindFloat:
 		lib.Xsqlite3_result_double(c.tls, ctx, v.Float64())
 	case tables.KindText:
-		p, n := c.bytes(v)
-		lib.Xsqlite3_result_text64(c.tls, ctx, p, uint64(n), transient, lib.SQLITE_UTF8)
-		runtime.KeepAlive(v)
+		if p, n, free := c.export(v); p != 0 {
+			lib.Xsqlite3_result_text64(c.tls, ctx, p, n, free, lib.SQLITE_UTF8)
+			return
+		}
+		lib.Xsqlite3_result_error_nomem(c.tls, ctx)
 	case tables.KindBlob:
-		p, n := c.bytes(v)
-		lib.Xsqlite3_result_blob64(c.tls, ctx, p, uint64(n), transient)
-		runtime.KeepAlive(v)
+		if p, n, free := c.export(v); p != 0 {
+			lib.Xsqlite3_result_blob64(c.tls, ctx, p, n, free)
+			return
+		}
+		lib.Xsqlite3_result_error_nomem(c.tls, ctx)
 	default:
 		lib.Xsqlite3_result_null(c.tls, ctx)
 	}
 }
 
-// transient has SQLite copy a text or blob before the call returns.
-const transient = ^uintptr(0)
+const (
+	// scratchSize is the length of a text or blob from which handing over an
+	// allocation is cheaper than SQLite's copying once more.
+	scratchSize = 4 << 10
+	// transient has SQLite copy a text or blob before the call returns.
+	transient = ^uintptr(0)
+)
 
-// bytes returns where the content of a text or blob lies: in the value, which
-// the caller keeps alive, or in the scratch buffer.
-func (c *Conn) bytes(v *tables.Value) (p uintptr, n int) {
-	if s, ok := v.Literal(); ok && s != "" {
-		return uintptr(unsafe.Pointer(unsafe.StringData(s))), len(s)
+var freeCallback = cfunc(lib.Xsqlite3_free)
+
+// export brings the content of a text or blob to SQLite's memory: a short one
+// to the scratch buffer, a long one to an allocation that SQLite frees. The
+// address is 0 if there is no memory.
+func (c *Conn) export(v *tables.Value) (p uintptr, n uint64, free uintptr) {
+	buf := unsafe.Slice(at[byte](c.scratch), scratchSize)
+	s, ok := v.Literal()
+	switch {
+	case !ok: // an address or a number, which is short
+		return c.scratch, uint64(len(v.Append(buf[:0]))), transient
+	case len(s) <= scratchSize:
+		return c.scratch, uint64(copy(buf, s)), transient
 	}
-	c.scratch = v.Append(c.scratch[:0])
-	// The null pointer would make NULL of an empty text.
-	return uintptr(unsafe.Pointer(unsafe.SliceData(c.scratch[:1]))), len(c.scratch)
+	return c.heapText(s), uint64(len(s)), freeCallback
 }
 
 // value copies a value out of SQLite.

@@ -6,6 +6,7 @@
 // addresses, which the garbage collector does not follow: each such object is
 // also held by its [Conn], and Go does not move objects of its heap. Every
 // callback recovers panics, because a panic must not unwind SQLite's frames.
+// SQLite itself is never given Go's memory to read: what goes to it is copied.
 //
 // A Conn is opened without SQLite's mutexes. One goroutine at a time may use
 // it and what belongs to it; different Conns are independent of each other.

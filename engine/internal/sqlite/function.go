@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"fmt"
-	"runtime"
 	"runtime/debug"
 
 	"modernc.org/libc"
@@ -113,13 +112,16 @@ func (c *Conn) functionFailed(ctx uintptr, err error) {
 
 // resultError ends the statement with an error's text.
 func (c *Conn) resultError(ctx uintptr, err error) {
-	v := tables.String(err.Error())
-	p, n := c.bytes(&v)
-	lib.Xsqlite3_result_error(c.tls, ctx, p, int32(min(n, 1<<20)))
+	p := c.heapText(err.Error())
+	if p == 0 {
+		lib.Xsqlite3_result_error_nomem(c.tls, ctx)
+		return
+	}
+	lib.Xsqlite3_result_error(c.tls, ctx, p, -1)
+	lib.Xsqlite3_free(c.tls, p)
 	if code := codeOf(err); code != lib.SQLITE_ERROR {
 		lib.Xsqlite3_result_error_code(c.tls, ctx, code)
 	}
-	runtime.KeepAlive(v)
 }
 
 func onCompare(tls *libc.TLS, arg uintptr, n1 int32, p1 uintptr, n2 int32, p2 uintptr) (order int32) {

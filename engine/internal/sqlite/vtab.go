@@ -95,7 +95,7 @@ type (
 	goObject struct{ address uintptr }
 )
 
-// methods has no xCreate, so that the table exists without CREATE VIRTUAL
+// methods is copied to SQLite's memory by each connection. It has no xCreate, so that the table exists without CREATE VIRTUAL
 // TABLE, and no xUpdate, so that it may not be modified.
 var methods = lib.Tsqlite3_module{
 	FiVersion:    1,
@@ -115,7 +115,7 @@ func (c *Conn) createModule(m Module) error {
 	mod := &module{Module: m, conn: c}
 	c.modules = append(c.modules, mod)
 	return c.withCString(m.Name(), func(name uintptr) error {
-		return c.check(lib.Xsqlite3_create_module_v2(c.tls, c.db, name, address(&methods), address(mod), 0))
+		return c.check(lib.Xsqlite3_create_module_v2(c.tls, c.db, name, c.methods, address(mod), 0))
 	})
 }
 
