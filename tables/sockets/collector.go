@@ -63,6 +63,8 @@ type space struct {
 	// mount and handle lead to a namespace in which no process lives.
 	mount  *netns.Mount
 	handle *netns.Handle
+	// held says that a socket led to it.
+	held bool
 }
 
 // An entry is a row before its names are resolved.
@@ -243,7 +245,7 @@ func (c *collector) listProcesses(ctx context.Context) error {
 		c.spaceOf(pid)
 	}
 	c.pids, c.listed = pids, true
-	if c.host.asksKernel() {
+	if c.host.asksDiag() {
 		c.findMounts()
 	}
 	return nil

@@ -23,11 +23,7 @@ import (
 // the kernel answered for. Only the end of ctx is an error: what is not
 // answered is left to another source.
 func (c *collector) readDiag(ctx context.Context, sp *space, wanted socket.Kind, covers map[socket.Kind]cover) (socket.Kind, error) {
-	var conn *sockdiag.Conn
-	err := c.inside(sp, func() (err error) {
-		conn, err = c.host.support.Open()
-		return err
-	})
+	conn, err := c.connect(sp)
 	if err != nil {
 		// Text needs no privilege; whoever insists on netlink must know.
 		if c.host.source == Netlink {
@@ -82,6 +78,18 @@ func (c *collector) readDiag(ctx context.Context, sp *space, wanted socket.Kind,
 // port (netlink_autobind of net/netlink/af_netlink.c).
 func isOurs(s *socket.Socket) bool {
 	return s.Kind == socket.Netlink && s.Protocol == unix.NETLINK_SOCK_DIAG && s.NetlinkPort == uint32(os.Getpid())
+}
+
+// connect returns a connection to the kernel of a namespace.
+func (c *collector) connect(sp *space) (conn *sockdiag.Conn, err error) {
+	if r := c.host.replay; r != nil {
+		return r.connect(&c.host.support, sp.inode)
+	}
+	err = c.inside(sp, func() (err error) {
+		conn, err = c.host.support.Open()
+		return err
+	})
+	return conn, err
 }
 
 // requests makes one request of the kinds that are asked for in the same way.
@@ -165,7 +173,9 @@ func (c *collector) kernelInterfaces(sp *space) (map[uint32]string, error) {
 const maxLookups = 2048
 
 // looksUp reports whether descriptors can be looked up.
-func (c *collector) looksUp() bool { return c.host.asksKernel() && c.host.proc.IsHost() }
+func (c *collector) looksUp() bool {
+	return c.host.asksDiag() && (c.host.replay != nil || c.host.proc.IsHost())
+}
 
 // resolve looks for the sockets whose descriptors are in no list that was read,
 // and returns the namespaces with those that it found.
@@ -274,12 +284,8 @@ func (c *collector) lookUp(ctx context.Context, pids []int32, spaces []*space, a
 			return spaces, nil
 		}
 	}
-	pidfd, open := -1, missing{}
-	defer func() {
-		if pidfd >= 0 {
-			unix.Close(pidfd)
-		}
-	}()
+	t := task{pidfd: -1}
+	defer t.close()
 	for _, m := range list {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -287,42 +293,29 @@ func (c *collector) lookUp(ctx context.Context, pids []int32, spaces []*space, a
 		if c.sockets[m.inode] != nil {
 			continue // in a namespace found meanwhile
 		}
-		if pidfd < 0 || open.pid != m.pid || open.tid != m.tid {
-			if pidfd >= 0 {
-				unix.Close(pidfd)
-			}
-			open = m
-			pidfd = openTask(m.pid, m.tid)
-			if pidfd < 0 {
-				continue
-			}
+		inode, h, err := c.inspect(m, &t)
+		if err != nil {
+			return nil, err
 		}
-		s := new(socket.Socket)
-		h, err := sockdiag.Lookup(pidfd, m.fd, s)
-		switch {
-		case errors.Is(err, unix.EBADF), errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENOTSOCK),
-			err == nil && s.Inode != m.inode:
-			c.unlisted[m.inode] = nil // closed since the table was read
-		case err == nil:
-			c.unlisted[m.inode] = s
-		}
-		if h == nil {
+		if inode == 0 {
 			continue
 		}
-		if c.byInode[h.Inode()] == nil {
+		if c.byInode[inode] == nil {
 			// Processes may live in it all the same.
 			if err := c.listProcesses(ctx); err != nil {
-				h.Close()
+				if h != nil {
+					h.Close()
+				}
 				return nil, err
 			}
 		}
-		sp := c.byInode[h.Inode()]
-		if sp != nil {
+		sp := c.byInode[inode]
+		if sp == nil {
+			sp = c.addSpace(inode)
+			sp.handle, sp.held = h, true
+			c.byInode[inode] = sp
+		} else if h != nil {
 			h.Close()
-		} else {
-			sp = c.addSpace(h.Inode())
-			sp.handle = h
-			c.byInode[sp.inode] = sp
 		}
 		if !a.wantsNetns(sp.inode) {
 			continue
@@ -335,6 +328,60 @@ func (c *collector) lookUp(ctx context.Context, pids []int32, spaces []*space, a
 		}
 	}
 	return spaces, nil
+}
+
+// inspect notes what stands behind a descriptor, and returns the namespace of
+// the socket if it tells: its number, and, of a running kernel, its handle.
+func (c *collector) inspect(m missing, t *task) (uint64, *netns.Handle, error) {
+	s := new(socket.Socket)
+	var h *netns.Handle
+	var err error
+	if r := c.host.replay; r != nil {
+		if s, err = r.lookUp(m.inode); err != nil {
+			return 0, nil, fmt.Errorf("sockets: %w", err)
+		}
+		if s == nil {
+			return 0, nil, nil
+		}
+	} else if t.open(m) {
+		h, err = sockdiag.Lookup(t.pidfd, m.fd, s)
+	} else {
+		return 0, nil, nil
+	}
+	switch {
+	case errors.Is(err, unix.EBADF), errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENOTSOCK),
+		err == nil && s.Inode != m.inode:
+		c.unlisted[m.inode] = nil // closed since the table was read
+	case err == nil:
+		c.unlisted[m.inode] = s
+	}
+	if s.Known&socket.FieldNetns == 0 {
+		return 0, nil, nil
+	}
+	return s.Netns, h, nil
+}
+
+// A task is a thread whose descriptors are inspected one after the other.
+type task struct {
+	pidfd    int // -1 for none
+	pid, tid int32
+}
+
+// open makes it the thread of a descriptor and reports whether that can be
+// inspected.
+func (t *task) open(m missing) bool {
+	if t.pidfd >= 0 && t.pid == m.pid && t.tid == m.tid {
+		return true
+	}
+	t.close()
+	*t = task{openTask(m.pid, m.tid), m.pid, m.tid}
+	return t.pidfd >= 0
+}
+
+func (t *task) close() {
+	if t.pidfd >= 0 {
+		unix.Close(t.pidfd)
+	}
 }
 
 // openTask returns a pidfd, or -1. That of a thread with a descriptor table of

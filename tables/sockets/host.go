@@ -20,7 +20,8 @@ const (
 
 // A Config says where the tables get their sockets.
 type Config struct {
-	// Proc is the procfs of the host, or a recorded tree.
+	// Proc is the procfs of the host, or a recorded tree. Of a recording that
+	// holds them, answers of sock_diag take the kernel's place.
 	Proc *procfs.FS
 	// Source is where socket lists come from; empty stands for Auto.
 	Source Source
@@ -35,9 +36,13 @@ type Host struct {
 	source     Source
 	cgroupRoot string
 	support    sockdiag.Support
+	replay     *replay // of a recorded host, else nil
 }
 
-// asksKernel reports whether sock_diag is asked at all.
+// asksDiag reports whether sock_diag is asked at all, be it a recorded one.
+func (h *Host) asksDiag() bool { return h.asksKernel() || h.source != Procfs && h.replay != nil }
+
+// asksKernel reports whether the running kernel is asked for more than text.
 func (h *Host) asksKernel() bool { return h.source != Procfs && h.proc.IsMounted() }
 
 // New returns the tables' maker. It fails on a source that does not exist or
@@ -50,9 +55,13 @@ func New(c Config) (*Host, error) {
 	default:
 		return nil, fmt.Errorf("sockets: no source %q: choose %s, %s or %s", c.Source, Auto, Netlink, Procfs)
 	}
-	if c.Source == Netlink && !c.Proc.IsMounted() {
+	h := &Host{proc: c.Proc, source: c.Source, cgroupRoot: c.CgroupRoot}
+	if r := c.Proc.Recording(); r != nil {
+		h.replay = &replay{r}
+	}
+	if c.Source == Netlink && !h.asksDiag() {
 		return nil, fmt.Errorf("sockets: source %q: %w: %q is no mounted procfs, so its namespaces cannot be entered; leave the source out or choose %s",
 			c.Source, tables.ErrUnavailable, c.Proc.Root(), Procfs)
 	}
-	return &Host{proc: c.Proc, source: c.Source, cgroupRoot: c.CgroupRoot}, nil
+	return h, nil
 }

@@ -119,7 +119,7 @@ func (c *collector) readSpace(ctx context.Context, sp *space, a *question) error
 	if wanted == 0 {
 		return nil
 	}
-	if c.host.asksKernel() {
+	if c.host.asksDiag() {
 		answered, err := c.readDiag(ctx, sp, wanted, covers)
 		if err != nil {
 			return err

@@ -52,6 +52,11 @@ func (c *collector) interfacesOf(netns uint64) map[uint32]string {
 	if sp == nil {
 		return nil
 	}
+	if r := c.host.replay; r != nil {
+		if found, err := r.Interfaces(netns); err == nil {
+			return found
+		}
+	}
 	if c.host.asksKernel() {
 		if found, err := c.kernelInterfaces(sp); err == nil {
 			return found
@@ -72,9 +77,21 @@ func (c *collector) cgroupPath(id uint64) string {
 	c.names.mu.Lock()
 	defer c.names.mu.Unlock()
 	if c.names.cgroups == nil {
-		c.names.cgroups = cgroupPaths(c.host.cgroupRoot)
+		c.names.cgroups = c.host.cgroups()
 	}
 	return c.names.cgroups[id]
+}
+
+// cgroups returns the paths of the host's cgroups by inode.
+func (h *Host) cgroups() map[uint64]string {
+	if h.replay == nil {
+		return cgroupPaths(h.cgroupRoot)
+	}
+	paths, err := h.replay.Cgroups()
+	if err != nil {
+		return map[uint64]string{} // a name is missing, not a socket
+	}
+	return paths
 }
 
 // cgroupPaths maps the inodes of the directories below root to their paths,

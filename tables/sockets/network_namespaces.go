@@ -163,7 +163,7 @@ func (c *collector) describe() []namespace {
 	own, err := netns.Current()
 	for i, sp := range c.spaces {
 		n := &rows[i]
-		*n = namespace{inode: sp.inode, processes: len(sp.pids), held: sp.handle != nil, sockets: map[socket.Kind]int{}}
+		*n = namespace{inode: sp.inode, processes: len(sp.pids), held: sp.held, sockets: map[socket.Kind]int{}}
 		n.current = err == nil && c.host.proc.IsMounted() && sp.inode == own
 		for kind, l := range sp.lists {
 			n.sockets[kind] = l.len()

@@ -20,8 +20,8 @@ import (
 const maxRecords = 3
 
 // Record asks for every list that the kernel has, whole and with every field,
-// and returns the requests with the answers as they came. The sockets go to
-// yield too. Warnings and errors are those of [Conn.Dump].
+// and returns the requests with the answers as they came, but for the
+// connection's own socket. The sockets go to yield too. Warnings and errors are those of [Conn.Dump].
 func (c *Conn) Record(ctx context.Context, warn func(error), yield func(*socket.Socket)) ([]recording.Exchange, error) {
 	kernel := c.transport
 	defer func() { c.transport = kernel }()
@@ -34,9 +34,41 @@ func (c *Conn) Record(ctx context.Context, warn func(error), yield func(*socket.
 			return true
 		})
 		if err != nil || !tap.stalled || records == maxRecords {
-			return latest(tap.exchanges), err
+			return c.withoutOwn(latest(tap.exchanges)), err
 		}
 	}
+}
+
+// withoutOwn takes the connection's own socket out of recorded answers.
+func (c *Conn) withoutOwn(exchanges []recording.Exchange) []recording.Exchange {
+	for i, x := range exchanges {
+		key, _ := keyOf(x.Request)
+		for j, answer := range x.Answers {
+			exchanges[i].Answers[j] = rewrite(answer, 0, func(payload []byte) []byte {
+				if c.own != 0 && key.family == unix.AF_NETLINK && len(payload) >= netlinkMsgSize && cookieAt(payload, 20) == c.own {
+					return nil
+				}
+				return payload
+			})
+		}
+	}
+	return exchanges
+}
+
+// rewrite returns a datagram with the numbers of its messages replaced and the
+// payloads of those that show a socket changed by f, or left out where f
+// returns nil.
+func rewrite(datagram []byte, seq uint32, f func(payload []byte) []byte) []byte {
+	var b []byte
+	for m, rest := nextMessage(datagram); m.payload != nil; m, rest = nextMessage(rest) {
+		if m.typ == tcpdiagGetsock || m.typ == unix.SOCK_DIAG_BY_FAMILY {
+			if m.payload = f(m.payload); m.payload == nil {
+				continue
+			}
+		}
+		b = appendMessage(b, m, seq)
+	}
+	return b
 }
 
 // latest leaves of several requests for a list, which changed while the kernel
@@ -162,15 +194,12 @@ func (k listKey) answers(other listKey) bool {
 func answersTo(x recording.Exchange, seq uint32, family uint8) [][]byte {
 	var datagrams [][]byte
 	for _, answer := range x.Answers {
-		var b []byte
-		for m, rest := nextMessage(answer); m.payload != nil; m, rest = nextMessage(rest) {
-			if m.typ == tcpdiagGetsock || m.typ == unix.SOCK_DIAG_BY_FAMILY {
-				if family != unix.AF_UNSPEC && len(m.payload) > 0 && m.payload[0] != family {
-					continue
-				}
+		b := rewrite(answer, seq, func(payload []byte) []byte {
+			if family != unix.AF_UNSPEC && len(payload) > 0 && payload[0] != family {
+				return nil
 			}
-			b = appendMessage(b, m, seq)
-		}
+			return payload
+		})
 		if len(b) > 0 {
 			datagrams = append(datagrams, b)
 		}

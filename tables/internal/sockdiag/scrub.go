@@ -3,6 +3,7 @@ package sockdiag
 import (
 	"encoding/binary"
 	"net/netip"
+	"slices"
 
 	"golang.org/x/sys/unix"
 
@@ -28,15 +29,7 @@ func Scrub(exchanges []recording.Exchange, with Scrubber) []recording.Exchange {
 		scrubbed[i].Request = x.Request
 		key, _ := keyOf(x.Request)
 		for _, answer := range x.Answers {
-			var b []byte
-			for m, rest := nextMessage(answer); m.payload != nil; m, rest = nextMessage(rest) {
-				if m.typ == tcpdiagGetsock || m.typ == unix.SOCK_DIAG_BY_FAMILY {
-					if m.payload = scrubMessage(m.payload, key, with); m.payload == nil {
-						continue
-					}
-				}
-				b = appendMessage(b, m, m.seq)
-			}
+			b := rewrite(answer, 0, func(payload []byte) []byte { return scrubMessage(payload, key, with) })
 			scrubbed[i].Answers = append(scrubbed[i].Answers, b)
 		}
 	}
@@ -61,30 +54,20 @@ func ScrubSocket(s *socket.Socket, with Scrubber) {
 func scrubMessage(b []byte, k listKey, with Scrubber) []byte {
 	// How long the fixed part is, and which attributes hold numbers only.
 	var fixed int
-	var harmless func(typ uint16) bool
-	among := func(types ...uint16) func(uint16) bool {
-		return func(typ uint16) bool {
-			for _, t := range types {
-				if t == typ {
-					return true
-				}
-			}
-			return false
-		}
-	}
+	var harmless []uint16
 	switch k.family {
 	case unix.AF_UNIX:
-		fixed, harmless = unixMsgSize, among(unixDiagPeer, unixDiagRQLen, unixDiagMemInfo, unixDiagShutdown, unixDiagUID)
+		fixed, harmless = unixMsgSize, []uint16{unixDiagPeer, unixDiagRQLen, unixDiagMemInfo, unixDiagShutdown, unixDiagUID}
 	case unix.AF_PACKET:
-		fixed, harmless = packetMsgSize, among(packetDiagInfo, packetDiagUID, packetDiagMemInfo)
+		fixed, harmless = packetMsgSize, []uint16{packetDiagInfo, packetDiagUID, packetDiagMemInfo}
 	case unix.AF_NETLINK:
-		fixed, harmless = netlinkMsgSize, among(netlinkDiagMemInfo, netlinkDiagGroups)
+		fixed, harmless = netlinkMsgSize, []uint16{netlinkDiagMemInfo, netlinkDiagGroups}
 	case unix.AF_UNSPEC, unix.AF_INET, unix.AF_INET6:
-		fixed, harmless = inetMsgSize, among(diagInfo, diagSKMemInfo, diagShutdown, diagProtocol, diagSKV6Only, diagMark, diagCgroupID)
+		fixed, harmless = inetMsgSize, []uint16{diagInfo, diagSKMemInfo, diagShutdown, diagProtocol, diagSKV6Only, diagMark, diagCgroupID}
 	case unix.AF_VSOCK:
-		fixed, harmless = 32, among()
+		fixed, harmless = 32, nil
 	case unix.AF_XDP:
-		fixed, harmless = 16, among(xdpDiagInfo, xdpDiagUID, xdpDiagMemInfo)
+		fixed, harmless = 16, []uint16{xdpDiagInfo, xdpDiagUID, xdpDiagMemInfo}
 	}
 	if fixed == 0 || len(b) < fixed {
 		return nil
@@ -95,7 +78,7 @@ func scrubMessage(b []byte, k listKey, with Scrubber) []byte {
 	}
 	for typ, v, rest := nextAttribute(b[fixed:]); v != nil; typ, v, rest = nextAttribute(rest) {
 		switch {
-		case harmless(typ):
+		case slices.Contains(harmless, typ):
 			out = appendPadded(out, typ, v)
 		case k.family == unix.AF_UNIX && typ == unixDiagName && len(v) > 0:
 			var s socket.Socket
