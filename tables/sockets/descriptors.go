@@ -41,7 +41,8 @@ const (
 	// walkers bounds the goroutines that read descriptors: the work is the
 	// kernel's, and more than a few only contend for its locks.
 	walkers = 4
-	// share is how many processes a goroutine takes at a time.
+	// share is how many processes are worth a goroutine. Each takes one process
+	// at a time, since a single one may have most of the descriptors.
 	share = 8
 )
 
@@ -61,17 +62,8 @@ func (c *collector) readDescriptors(ctx context.Context, pids []int32, since int
 	work := func() {
 		var w procfs.Walker
 		var found []procfs.FDInode
-		for {
-			first := int(next.Add(share)) - share
-			if first >= len(todo) {
-				return
-			}
-			for i := first; i < min(first+share, len(todo)); i++ {
-				if ctx.Err() != nil {
-					return
-				}
-				results[i], found, failures[i] = c.host.descriptors(&w, todo[i], found)
-			}
+		for i := int(next.Add(1)) - 1; i < len(todo) && ctx.Err() == nil; i = int(next.Add(1)) - 1 {
+			results[i], found, failures[i] = c.host.descriptors(&w, todo[i], found)
 		}
 	}
 	var wg sync.WaitGroup
