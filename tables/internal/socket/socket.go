@@ -6,7 +6,10 @@
 // concurrent change.
 package socket
 
-import "net/netip"
+import (
+	"net/netip"
+	"slices"
+)
 
 // A Kind is a set of socket lists as the kernel keeps them, one for each
 // protocol and family. It is the unit in which a source can or cannot answer.
@@ -281,10 +284,6 @@ func (p Ports) Has(port uint16) bool {
 	if p.List == nil {
 		return true
 	}
-	for _, q := range p.List {
-		if q == port {
-			return true
-		}
-	}
-	return false
+	_, found := slices.BinarySearch(p.List, port)
+	return found
 }
