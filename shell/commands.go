@@ -149,9 +149,11 @@ func (s *shell) tables(_ context.Context, args []string) error {
 	for _, t := range found {
 		width = max(width, len(t.name))
 	}
+	columns, _ := s.term.size()
 	return s.page(func(w io.Writer) {
 		for _, t := range found {
-			fmt.Fprintf(w, "  => %-*s  %s\n", width, t.name, firstSentence(t.Doc))
+			line := fmt.Sprintf("  => %-*s  %s", width, t.name, firstSentence(t.Doc))
+			fmt.Fprintln(w, render.Clip(line, columns))
 		}
 	})
 }
@@ -186,7 +188,7 @@ func (s *shell) schema(_ context.Context, args []string) error {
 	return s.page(func(w io.Writer) {
 		for _, t := range found {
 			if s.prompt {
-				writeDocumentedSchema(w, t)
+				s.writeDocumentedSchema(w, t)
 			} else {
 				fmt.Fprintln(w, createTable(t))
 			}
@@ -243,8 +245,8 @@ func primaryKey(schema *tables.Schema) (columns []string, suffix string) {
 
 // writeDocumentedSchema prints the statement one column a line, each with what
 // it means.
-func writeDocumentedSchema(w io.Writer, t namedSchema) {
-	fmt.Fprintf(w, "-- %s\n", strings.ReplaceAll(t.Doc, "\n", " "))
+func (s *shell) writeDocumentedSchema(w io.Writer, t namedSchema) {
+	fmt.Fprintf(w, "-- %s\n", wrap(t.Doc, s.room(3), "-- "))
 	fmt.Fprintf(w, "CREATE TABLE %s(\n", t.name)
 	keys, suffix := primaryKey(t.Schema)
 	definitions := make([]string, len(t.Columns))
@@ -257,7 +259,8 @@ func writeDocumentedSchema(w io.Writer, t namedSchema) {
 		width = max(width, len(definitions[i]))
 	}
 	for i, c := range t.Columns {
-		fmt.Fprintf(w, "  %-*s -- %s\n", width, definitions[i], strings.ReplaceAll(c.Doc, "\n", " "))
+		indent := strings.Repeat(" ", width+3) + "-- "
+		fmt.Fprintf(w, "  %-*s -- %s\n", width, definitions[i], wrap(c.Doc, s.room(len(indent)), indent))
 	}
 	if len(keys) > 0 {
 		fmt.Fprintf(w, "  PRIMARY KEY (`%s`)\n", strings.Join(keys, "`, `"))
@@ -286,7 +289,7 @@ func (s *shell) describe(_ context.Context, args []string) error {
 }
 
 func (s *shell) writeDescription(w io.Writer, schema *tables.Schema) {
-	fmt.Fprintf(w, "%s — %s\n", schema.Name, strings.ReplaceAll(schema.Doc, "\n", " "))
+	fmt.Fprintln(w, wrap(schema.Name+" — "+schema.Doc, s.room(0), ""))
 	if len(schema.Aliases) > 0 {
 		fmt.Fprintf(w, "\nAlso called: %s\n", strings.Join(schema.Aliases, ", "))
 	}
@@ -296,23 +299,34 @@ func (s *shell) writeDescription(w io.Writer, schema *tables.Schema) {
 		nameWidth, typeWidth = max(nameWidth, len(c.Name)), max(typeWidth, len(c.Type.String()))
 	}
 	for _, c := range schema.Columns {
-		doc := strings.ReplaceAll(c.Doc, "\n", " ")
+		doc := c.Doc
 		if note := columnNote(c.Flags); note != "" {
 			doc += " [" + note + "]"
 		}
-		fmt.Fprintf(w, "  %-*s  %-*s  %s\n", nameWidth, c.Name, typeWidth, c.Type, doc)
+		indent := strings.Repeat(" ", 2+nameWidth+2+typeWidth+2)
+		fmt.Fprintf(w, "  %-*s  %-*s  %s\n", nameWidth, c.Name, typeWidth, c.Type, wrap(doc, s.room(len(indent)), indent))
 	}
 	privilege := schema.Privilege
 	if privilege == "" {
 		privilege = "None: anybody sees everything."
 	}
-	fmt.Fprintf(w, "\nPrivilege: %s\n", privilege)
+	fmt.Fprintf(w, "\n%s\n", wrap("Privilege: "+privilege, s.room(0), ""))
 	if len(schema.Examples) > 0 {
 		fmt.Fprintln(w, "\nExamples:")
 		for _, e := range schema.Examples {
 			fmt.Fprintf(w, "  %s\n", e)
 		}
 	}
+}
+
+// room returns how many characters of a line are left beside an indent, on the
+// terminal or where there is none.
+func (s *shell) room(indent int) int {
+	columns, _ := s.term.size()
+	if columns == 0 {
+		columns = 100
+	}
+	return max(columns-indent-1, 30)
 }
 
 // columnNote says in words what a column's options mean to whoever writes SQL.

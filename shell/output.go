@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 
+	"sockql/engine"
 	"sockql/shell/internal/render"
 )
 
@@ -59,13 +60,19 @@ type sink struct {
 	terminal bool
 	progress *progress
 
+	// What is to be said once the output is closed.
+	warnings []error
+	scans    []engine.ScanStats
+
 	// While a pager may be needed, output gathers in held.
-	paging bool
-	limit  int // lines that fit
-	lines  int
-	held   []byte
-	cmd    *exec.Cmd
-	pipe   io.WriteCloser
+	paging  bool
+	columns int
+	limit   int // lines that fit
+	lines   int
+	column  int // of the end of held
+	held    []byte
+	cmd     *exec.Cmd
+	pipe    io.WriteCloser
 }
 
 // open returns where the next results go.
@@ -79,8 +86,8 @@ func (s *shell) open() (*sink, error) {
 		k.w = s.output
 	case s.term.out:
 		k.terminal = true
-		if _, lines := s.term.size(); s.pager && s.term.in && lines > 2 {
-			k.paging, k.limit = true, lines-2
+		if columns, lines := s.term.size(); s.pager && s.term.in && lines > 2 {
+			k.paging, k.columns, k.limit = true, columns, lines-2
 		}
 	}
 	return k, nil
@@ -96,11 +103,7 @@ func (k *sink) Write(b []byte) (int, error) {
 	}
 	if k.pipe == nil {
 		k.held = append(k.held, b...)
-		for _, c := range b {
-			if c == '\n' {
-				k.lines++
-			}
-		}
+		k.count(b)
 		if k.lines <= k.limit {
 			return len(b), nil
 		}
@@ -118,6 +121,28 @@ func (k *sink) Write(b []byte) (int, error) {
 		return len(b), nil
 	}
 	return k.pipe.Write(b)
+}
+
+// count counts the lines that a text takes on the terminal, where a long one
+// takes several.
+func (k *sink) count(text []byte) {
+	escape := false
+	for _, c := range text {
+		switch {
+		case escape: // of a colour
+			escape = c != 'm'
+		case c == '\x1b':
+			escape = true
+		case c == '\n':
+			k.lines++
+			k.column = 0
+		case c&0xc0 != 0x80:
+			if k.column++; k.columns > 0 && k.column > k.columns {
+				k.lines++
+				k.column = 1
+			}
+		}
+	}
 }
 
 // startPager starts the program that shows long output. less gets the options
@@ -153,10 +178,6 @@ func (k *sink) startPager() error {
 	k.cmd, k.pipe = cmd, pipe
 	return nil
 }
-
-// beforeMessage brings standard output to where a message on standard error
-// belongs after it.
-func (k *sink) beforeMessage() { k.progress.clear() }
 
 // Close ends the output and waits for the pager.
 func (k *sink) Close() error {

@@ -65,7 +65,7 @@ type editor struct {
 	shell   *shell
 	past    *history
 	out     io.Writer
-	state   *term.State // the terminal's own mode, while a line is edited
+	state   *readline.State // the terminal's own mode, while a line is edited
 	entered strings.Builder
 	closed  bool
 }
@@ -99,13 +99,13 @@ func (s *shell) newEditor(past *history) (*editor, error) {
 		FuncIsTerminal:         func() bool { return true },
 		FuncMakeRaw: func() (err error) {
 			if e.state == nil {
-				e.state, err = term.MakeRaw(fd)
+				e.state, err = readline.MakeRaw(fd)
 			}
 			return err
 		},
 		FuncExitRaw: func() (err error) {
 			if e.state != nil {
-				err = term.Restore(fd, e.state)
+				err = readline.Restore(fd, e.state)
 				e.state = nil
 			}
 			return err

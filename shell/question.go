@@ -36,20 +36,21 @@ func questions() []question {
 	return []question{
 		{
 			name: "listen", doc: "who listens on which port",
-			sql: fixed(`SELECT protocol_name(s.protocol) AS protocol, s.local_address AS address, s.local_port AS port,
-  service_name(s.local_port, s.protocol) AS service, s.backlog, s.backlog_limit, s.pid, p.name AS process
+			sql: fixed(`SELECT s.pid, p.name AS process, protocol_name(s.protocol) AS protocol,
+  s.local_address AS address, s.local_port AS port, service_name(s.local_port, s.protocol) AS service,
+  s.backlog, s.backlog_limit
 FROM socket_states s LEFT JOIN processes p ON p.pid = s.pid
 WHERE s.family IN (2, 10) AND s.is_listener = 1
 ORDER BY s.protocol, s.local_port, s.local_address, s.pid;`),
 		},
 		{
 			name: "conns", doc: "who is connected to whom", remote: "remote_address",
-			sql: fixed(`SELECT protocol_name(s.protocol) AS protocol, s.state, ` + endpoint("local") + ` AS local,
-  s.remote_address, s.remote_port, service_name(min(s.local_port, s.remote_port), s.protocol) AS service,
-  s.rx_queue, s.tx_queue, s.pid, p.name AS process
+			sql: fixed(`SELECT s.pid, p.name AS process, protocol_name(s.protocol) AS protocol, s.state,
+  ` + endpoint("local") + ` AS local, s.remote_address, s.remote_port,
+  service_name(min(s.local_port, s.remote_port), s.protocol) AS service, s.rx_queue, s.tx_queue
 FROM socket_states s LEFT JOIN processes p ON p.pid = s.pid
 WHERE s.family IN (2, 10) AND s.remote_port <> 0
-ORDER BY p.name, s.pid, s.remote_address, s.remote_port, s.local_port;`),
+ORDER BY s.pid < 0, p.name, s.pid, s.remote_address, s.remote_port, s.local_port;`),
 		},
 		{
 			name: "top", doc: "which processes have the most sockets and the fullest queues",
@@ -74,7 +75,7 @@ LIMIT 20;`),
   %s AS local, s.remote_address, s.remote_port, p.cmdline
 FROM socket_states s LEFT JOIN processes p ON p.pid = s.pid
 WHERE s.family IN (2, 10) AND (s.local_port = %d OR s.remote_port = %d)
-ORDER BY s.remote_port <> 0, s.pid, s.fd;`, endpoint("local"), port, port), nil
+ORDER BY s.pid < 0, s.remote_port <> 0, s.pid, s.fd;`, endpoint("local"), port, port), nil
 			},
 		},
 		{
@@ -141,7 +142,8 @@ func (s *shell) question(args []string) (func(context.Context) error, error) {
 // two seconds at most: a slow name server never holds up a scan.
 func (s *shell) resolved(ctx context.Context, sql, column string) error {
 	var names []string
-	rows, err := s.collect(ctx, sql, &names)
+	rows, warnings, err := s.collect(ctx, sql, &names)
+	defer func() { s.warn(warnings...) }()
 	if err != nil {
 		return s.failed(err, sql)
 	}
@@ -208,18 +210,18 @@ func lookUp(ctx context.Context, addresses map[string]string) {
 	wg.Wait()
 }
 
-// collect runs a statement and keeps its rows, with warnings as usual.
-func (s *shell) collect(ctx context.Context, sql string, names *[]string) (rows [][]tables.Value, err error) {
+// collect runs a statement and keeps its rows and its warnings.
+func (s *shell) collect(ctx context.Context, sql string, names *[]string) (rows [][]tables.Value, warnings []error, err error) {
 	session := s.conn.Begin(ctx)
 	defer func() {
-		s.warn(session.TakeWarnings()...)
+		warnings = session.TakeWarnings()
 		if e := session.Close(); err == nil {
 			err = e
 		}
 	}()
 	st, _, err := session.Prepare(sql)
 	if err != nil || st == nil {
-		return nil, err
+		return nil, nil, err
 	}
 	*names = (*names)[:0]
 	for _, c := range st.Columns() {
@@ -228,5 +230,5 @@ func (s *shell) collect(ctx context.Context, sql string, names *[]string) (rows 
 	for st.Next() {
 		rows = append(rows, st.AppendRow(nil))
 	}
-	return rows, st.Err()
+	return rows, nil, st.Err()
 }

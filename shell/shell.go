@@ -151,6 +151,9 @@ func (s *shell) exec(ctx context.Context, sql string) error {
 	if e := out.Close(); err == nil {
 		err = e
 	}
+	// Only now: a pager may have had the terminal.
+	s.explainScans(out.scans)
+	s.warn(out.warnings...)
 	if s.timer {
 		fmt.Fprint(s.stdout, started.report())
 	}
@@ -181,17 +184,13 @@ func (s *shell) statement(ctx context.Context, out *sink, printer *render.Printe
 	session := s.conn.Begin(ctx)
 	defer func() {
 		if s.flags.bool("planner") {
-			out.beforeMessage()
-			s.explainScans(session.Scans())
+			out.scans = append(out.scans, session.Scans()...)
 		}
 		warnings := session.TakeWarnings()
 		if e := session.Close(); err == nil {
 			err = e
 		}
-		if len(warnings) > 0 {
-			out.beforeMessage()
-			s.warn(warnings...)
-		}
+		out.warnings = append(out.warnings, warnings...)
 	}()
 	st, tail, err := session.Prepare(sql)
 	if err != nil || st == nil {

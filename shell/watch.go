@@ -123,12 +123,16 @@ type watcher struct {
 	names   []string
 	rows    []watchedRow
 	ticks   int
+	// warnings are those of the last tick. A live view has no place for them
+	// until it ends.
+	warnings []error
 }
 
 // tick runs the statement and compares its rows with those before, which must
 // be equal in every cell to be the same.
 func (w *watcher) tick(ctx context.Context) error {
-	found, err := w.shell.collect(ctx, w.sql, &w.names)
+	found, warnings, err := w.shell.collect(ctx, w.sql, &w.names)
+	w.warnings = warnings
 	if err != nil {
 		return err
 	}
@@ -246,6 +250,7 @@ func (w *watcher) loop(ctx context.Context, again <-chan os.Signal, show func(er
 // stream prints each change as a JSON object.
 func (w *watcher) stream(ctx context.Context, out io.Writer) error {
 	return w.loop(ctx, nil, func(err error) error {
+		w.shell.warn(w.warnings...)
 		if err != nil {
 			fmt.Fprintf(w.shell.stderr, "Warning: watch: %s\n", message(err))
 			return nil
@@ -310,6 +315,7 @@ func (w *watcher) live(ctx context.Context, out io.Writer) error {
 		}
 		out.Write(b.Bytes())
 	}
+	w.shell.warn(w.warnings...)
 	return err
 }
 
@@ -337,7 +343,11 @@ func (w *watcher) view(columns, lines int, err error) []string {
 			olds++
 		}
 	}
-	heading := fmt.Sprintf("%s every %v: %d rows, %d new, %d gone: %s", time.Now().Format(time.TimeOnly), w.every, len(w.rows)-olds, news, olds,
+	partial := ""
+	if len(w.warnings) > 0 {
+		partial = " (partial)"
+	}
+	heading := fmt.Sprintf("%s every %v: %d rows%s, %d new, %d gone: %s", time.Now().Format(time.TimeOnly), w.every, len(w.rows)-olds, partial, news, olds,
 		render.Escape(strings.Join(strings.Fields(w.sql), " ")))
 	if err != nil {
 		heading = fmt.Sprintf("%s every %v: %s", time.Now().Format(time.TimeOnly), w.every, render.Escape(message(err)))

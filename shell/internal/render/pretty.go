@@ -73,7 +73,7 @@ func (p *pretty) each(f func(col int, text []byte)) {
 }
 
 func (p *pretty) end(o *output) {
-	if p.options.Screen > 0 && p.total() > p.options.Screen {
+	if p.options.Screen > 0 && p.options.Mode == Pretty && p.total() > p.options.Screen {
 		b := newBlock(p.names, p.measure, &p.options)
 		p.each(func(col int, text []byte) {
 			b.cell(o, col, text)
@@ -107,9 +107,14 @@ func (p *pretty) end(o *output) {
 	p.rule(o)
 }
 
-// align draws the table without borders. Nothing fills up the last column, and
-// a column of states is coloured.
+// align draws the table without borders. Nothing fills up the last column,
+// which is cut where the screen ends, and a column of states is coloured.
 func (p *pretty) align(o *output) {
+	last := len(p.names) - 1
+	room := 0
+	if over := p.total() - p.options.Screen; p.options.Screen > 0 && over > 0 {
+		room = max(p.widths[last]-over, 10)
+	}
 	for i, n := range p.names {
 		o.buf = p.fill(p.paint(o.buf, bold, n), i, n)
 	}
@@ -117,6 +122,9 @@ func (p *pretty) align(o *output) {
 		color := ""
 		if string(p.names[col]) == "state" {
 			color = stateColor(string(text))
+		}
+		if col == last && room > 0 {
+			text = []byte(Clip(string(text), room))
 		}
 		o.buf = p.fill(p.paint(o.buf, color, text), col, text)
 		if len(o.buf) > spill {
@@ -159,7 +167,7 @@ func stateColor(state string) string {
 
 // total is the width of the table.
 func (p *pretty) total() int {
-	n, between := 1, 3
+	n, between := 1, 3 // a border on each side
 	if p.options.Mode == Aligned {
 		n, between = -2, 2
 	}

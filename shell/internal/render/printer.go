@@ -26,8 +26,8 @@ type Options struct {
 	// Terminal says that a terminal shows the output: no byte of a cell
 	// reaches it that could steer it, and widths are what it displays.
 	Terminal bool
-	// Screen is the terminal's width in characters. A pretty or aligned table that is
-	// wider is written expanded; 0 never is.
+	// Screen is the terminal's width in characters, or 0. A pretty table that
+	// is wider is written expanded, the last column of an aligned one is cut.
 	Screen int
 	// Color allows colours.
 	Color bool

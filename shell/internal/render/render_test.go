@@ -66,6 +66,10 @@ func TestModes(t *testing.T) {
 		{"pretty too wide", Options{Terminal: true, Screen: 40}, "" +
 			"-[ 1 ]---------------\nb | 1\na | x\nc | \nd | 1.5\n" +
 			"-[ 2 ]---------------\nb | -20\na | a|b \"q\"\\t\\\nc | line1\\nline2\nd | \\xff\\x00\\x1b[31m\n"},
+		{"aligned", Options{Mode: Aligned}, "b    a          c            d\n1    x                       1.5\n" +
+			"-20  a|b \"q\"\t\\  line1\nline2  \\xff\\x00\\x1b[31m\n"},
+		{"aligned too wide", Options{Mode: Aligned, Terminal: true, Screen: 42}, "b    a           c             d\n1    x                         1.5\n" +
+			"-20  a|b \"q\"\\t\\  line1\\nline2  \\xff\\x00\\x…\n"},
 		{"line", Options{Mode: Line, Null: "-"}, "    b = 1\n    a = x\n    c = -\n    d = 1.5\n\n" +
 			"    b = -20\n    a = a|b \"q\"\t\\\n    c = line1\nline2\n    d = \xff\x00\x1b[31m\n"},
 		{"line on a terminal", Options{Mode: Line, Terminal: true}, "    b = 1\n    a = x\n    c = \n    d = 1.5\n\n" +
