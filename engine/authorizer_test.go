@@ -167,7 +167,7 @@ func TestNoFileIsTouched(t *testing.T) {
 	c := open(t, engine.Config{})
 	s := c.Begin(context.Background())
 	defer s.Close()
-	st, _, err := s.Prepare(`with recursive r(n) as (select 1 union all select n+1 from r where n < 200000)
+	st, _, err := s.Prepare(`with recursive r(n) as (select 1 union all select n+1 from r where n < 80000)
 		select n, hex(n*7919%100003)||'some text to take room' as k from r order by k`)
 	if err != nil {
 		t.Fatal(err)

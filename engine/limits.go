@@ -48,6 +48,7 @@ func (l Limits) orDefault() Limits {
 	if l.HeapBytes == 0 {
 		l.HeapBytes = 1 << 30
 	}
+	l.HeapBytes = max(l.HeapBytes, 0)
 	return l
 }
 

@@ -104,6 +104,30 @@ func TestCancelStopsSQLite(t *testing.T) {
 	}
 }
 
+// TestStatementsTakeTurns runs two statements of one session row by row, each
+// with a scan of its own.
+func TestStatementsTakeTurns(t *testing.T) {
+	e := &endless{}
+	c := open(t, engine.Config{Tables: []tables.Table{e.table(t)}})
+	s := c.Begin(context.Background())
+	defer s.Close()
+	var stmts []*engine.Stmt
+	for _, sql := range []string{"select n from endless", "select 2 * n from endless", "select -n from endless where n % 2"} {
+		st, _, err := s.Prepare(sql)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stmts = append(stmts, st)
+	}
+	for i := range int64(50) {
+		for k, want := range []int64{i + 1, 2 * (i + 1), -(2*i + 1)} {
+			if st := stmts[k]; !st.Next() || st.Value(0).Int64() != want {
+				t.Fatalf("row %d of statement %d: %v, %v", i, k, st.Value(0), st.Err())
+			}
+		}
+	}
+}
+
 func TestTimeoutFromAnotherGoroutine(t *testing.T) {
 	c := open(t, engine.Config{})
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Millisecond)
@@ -148,7 +172,10 @@ func TestClosingAStatementEndsItsScan(t *testing.T) {
 }
 
 func TestMemoryDoesNotGrowWithRows(t *testing.T) {
-	const n = 10_000_000
+	n := 10_000_000
+	if raceEnabled || testing.Short() {
+		n = 300_000
+	}
 	e := &endless{}
 	c := open(t, engine.Config{Tables: []tables.Table{e.table(t)}})
 	s := c.Begin(context.Background())
@@ -179,7 +206,7 @@ func TestMemoryDoesNotGrowWithRows(t *testing.T) {
 	if grown := engine.MemoryUsed() - used; grown > 64<<10 {
 		t.Errorf("SQLite's memory grew by %d bytes over %d rows", grown, n)
 	}
-	if e.yielded != n+1000 {
+	if e.yielded != int64(n)+1000 {
 		t.Errorf("the table gave %d rows for %d", e.yielded, n+1000)
 	}
 }

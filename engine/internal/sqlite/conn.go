@@ -143,9 +143,7 @@ func Open(cfg Config) (_ *Conn, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: open: %w", err)
 	}
-	if cfg.HeapLimit > 0 {
-		lib.Xsqlite3_hard_heap_limit64(c.tls, cfg.HeapLimit)
-	}
+	lib.Xsqlite3_hard_heap_limit64(c.tls, cfg.HeapLimit)
 	for limit, n := range cfg.Limits {
 		lib.Xsqlite3_limit(c.tls, c.db, int32(limit), int32(n))
 	}
