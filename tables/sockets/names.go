@@ -85,7 +85,7 @@ func (c *collector) cgroupPath(id uint64) string {
 // cgroups returns the paths of the host's cgroups by inode.
 func (h *Host) cgroups() map[uint64]string {
 	if h.replay == nil {
-		return cgroupPaths(h.cgroupRoot)
+		return CgroupPaths(h.cgroupRoot)
 	}
 	paths, err := h.replay.Cgroups()
 	if err != nil {
@@ -94,9 +94,9 @@ func (h *Host) cgroups() map[uint64]string {
 	return paths
 }
 
-// cgroupPaths maps the inodes of the directories below root to their paths,
+// CgroupPaths maps the inodes of the directories below root to their paths,
 // root itself being "/".
-func cgroupPaths(root string) map[uint64]string {
+func CgroupPaths(root string) map[uint64]string {
 	paths := map[uint64]string{}
 	if root = unifiedRoot(root); root == "" {
 		return paths
