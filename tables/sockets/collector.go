@@ -367,7 +367,8 @@ func (c *collector) each(spaces []*space, a *question, f func(*list, *socket.Soc
 			}
 			for _, chunk := range l.chunks {
 				for i := range chunk {
-					if !f(l, &chunk[i]) {
+					// Kind 0 marks one that is there twice.
+					if chunk[i].Kind != 0 && !f(l, &chunk[i]) {
 						return
 					}
 				}
@@ -435,6 +436,9 @@ func (c *collector) own(pids []int32) {
 // join brings sockets and descriptors together.
 func (c *collector) join(pids []int32, spaces []*space, a *question) []entry {
 	var entries []entry
+	if a.unlisted { // nothing is filtered out
+		entries = make([]entry, 0, c.held(pids)+len(c.sockets)/8)
+	}
 	var r row
 	add := func(s *socket.Socket, holder socket.Holder) {
 		if a.request.Kinds&s.Kind == 0 {
@@ -474,6 +478,15 @@ func (c *collector) join(pids []int32, spaces []*space, a *question) []entry {
 		})
 	}
 	return entries
+}
+
+// held returns how many descriptors of the processes refer to sockets.
+func (c *collector) held(pids []int32) int {
+	n := 0
+	for _, pid := range pids {
+		n += len(c.descriptors[pid].held)
+	}
+	return n
 }
 
 // reason says why the sockets without a holder have none.

@@ -291,7 +291,7 @@ func TestKindsAreNarrowed(t *testing.T) {
 		{"select 1 from process_open_sockets where protocol in (17, 255)", "netlink packet raw raw6 udp udp6"},
 		{"select 1 from process_open_sockets where family = 1", "unix"},
 		{"select 1 from process_open_sockets where local_port = 1030", "icmp icmp6 raw raw6 tcp tcp6 udp udp6 udplite udplite6"},
-		{"select 1 from process_open_sockets where local_address = '10.0.0.1' and family = 2", "icmp raw tcp udp udplite"},
+		{"select 1 from process_open_sockets where local_address = '10.0.0.1' and family = 2", "icmp icmp6 raw tcp udp udplite"},
 		{"select 1 from listening_ports where family <> 1", "icmp icmp6 packet raw raw6 tcp tcp6 udp udp6 udplite udplite6 unix"},
 		{"select 1 from listening_ports where address = '::'", "icmp icmp6 raw raw6 tcp tcp6 udp udp6 udplite udplite6"},
 		{"select 1 from socket_states where state = 'UNCONN' and type = 2", "icmp icmp6 netlink udp udp6 udplite udplite6 unix"},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"os"
 	"path/filepath"
@@ -180,8 +181,8 @@ func (c *collector) looksUp() bool {
 // resolve looks for the sockets whose descriptors are in no list that was read,
 // and returns the namespaces with those that it found.
 func (c *collector) resolve(ctx context.Context, pids []int32, spaces []*space, a *question) ([]*space, error) {
-	list := c.missing(pids, a)
-	if len(list) == 0 {
+	complete := func() bool { return len(c.missing(pids, a, 0)) == 0 }
+	if complete() {
 		return spaces, nil
 	}
 	var err error
@@ -189,17 +190,15 @@ func (c *collector) resolve(ctx context.Context, pids []int32, spaces []*space, 
 		if spaces, err = c.lookUp(ctx, pids, spaces, a); err != nil {
 			return nil, err
 		}
-		list = c.missing(pids, a)
 	}
-	if len(list) > 0 && !a.everyPID {
+	if !a.everyPID && !complete() {
 		// A process may hold sockets of a namespace that it does not live in.
 		if spaces, err = c.searchSpaces(ctx, pids, spaces, a); err != nil {
 			return nil, err
 		}
-		list = c.missing(pids, a)
 	}
 	if a.unlisted {
-		for _, m := range list {
+		for _, m := range c.missing(pids, a, math.MaxInt) {
 			c.unlisted[m.inode] = &socket.Socket{Kind: socket.Other, Inode: m.inode, Holder: nobody}
 		}
 	}
@@ -224,7 +223,7 @@ func (c *collector) searchSpaces(ctx context.Context, pids []int32, spaces []*sp
 		return nil, err
 	}
 	for _, sp := range others {
-		if len(c.missing(pids, a)) == 0 {
+		if len(c.missing(pids, a, 0)) == 0 {
 			break
 		}
 		if err := c.readSpace(ctx, sp, a); err != nil {
@@ -241,8 +240,9 @@ type missing struct {
 	held
 }
 
-// missing returns such descriptors, one for each socket.
-func (c *collector) missing(pids []int32, a *question) []missing {
+// missing returns such descriptors, one for each socket, and ends when there
+// are more than most.
+func (c *collector) missing(pids []int32, a *question, most int) []missing {
 	var list []missing
 	seen := map[uint64]bool{}
 	for _, pid := range pids {
@@ -256,6 +256,9 @@ func (c *collector) missing(pids []int32, a *question) []missing {
 			if _, known := c.unlisted[h.inode]; !known {
 				seen[h.inode] = true
 				list = append(list, missing{pid, h})
+				if len(list) > most {
+					return list
+				}
 			}
 		}
 	}
@@ -265,13 +268,18 @@ func (c *collector) missing(pids []int32, a *question) []missing {
 // lookUp asks for the sockets behind descriptors one by one. A namespace that
 // comes to light with one of them is read like the others.
 func (c *collector) lookUp(ctx context.Context, pids []int32, spaces []*space, a *question) ([]*space, error) {
-	list := c.missing(pids, a)
-	if len(list) > maxLookups && !a.unlisted {
+	most := maxLookups
+	if a.unlisted {
+		most = math.MaxInt
+	}
+	list := c.missing(pids, a, most)
+	if len(list) > most {
 		// Most of them will be of kinds that the question leaves out, which
 		// lists tell at less cost. If they are many still, the question was
 		// restricted otherwise, and lists of everything are not worth it.
 		wider := *a
 		wider.request.Kinds = socket.AllKinds
+		wider.request.Fields = socket.FieldFamily
 		for i := range wider.states {
 			if a.request.Kinds&kindInfos[i].kind == 0 {
 				wider.states[i] = socket.AllStates
@@ -280,7 +288,7 @@ func (c *collector) lookUp(ctx context.Context, pids []int32, spaces []*space, a
 		if err := c.readLists(ctx, spaces, &wider); err != nil {
 			return nil, err
 		}
-		if list = c.missing(pids, a); len(list) > maxLookups {
+		if list = c.missing(pids, a, most); len(list) > most {
 			return spaces, nil
 		}
 	}

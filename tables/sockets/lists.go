@@ -103,8 +103,12 @@ func (c *collector) readLists(ctx context.Context, spaces []*space, a *question)
 func (c *collector) readSpace(ctx context.Context, sp *space, a *question) error {
 	var wanted socket.Kind
 	covers := map[socket.Kind]cover{}
+	kinds := a.request.Kinds
+	if kinds&ping != 0 {
+		kinds |= ping // either alone does not tell whose socket it shows: see index
+	}
 	for i, k := range kindInfos {
-		if k.kind == socket.Other || a.request.Kinds&k.kind == 0 {
+		if k.kind == socket.Other || kinds&k.kind == 0 {
 			continue
 		}
 		covers[k.kind] = coverOf(a, i)
@@ -186,19 +190,46 @@ func (c *collector) keep(id listID, l *list) {
 	c.index(l)
 }
 
+const ping = socket.ICMP4 | socket.ICMP6
+
+// index makes the sockets of a list known by their inodes. One that is known
+// already is left out, unless it is one of the several that an MPTCP connection
+// consists of: a list that changes while it is read may repeat a socket, and
+// the kernel shows a ping socket in the list of the other family, too, if one
+// of that family has the same identifier (ping_get_next of net/ipv4/ping.c). A
+// ping socket shows its address in its own family's list alone.
 func (c *collector) index(l *list) {
+	if len(c.sockets) == 0 {
+		c.sockets = make(map[uint64]*socket.Socket, l.len()) // growing would double what it takes
+	}
 	for _, chunk := range l.chunks {
 		for i := range chunk {
 			s := &chunk[i]
+			if s.Inode == 0 || s.Kind == 0 {
+				continue
+			}
+			first := c.sockets[s.Inode]
 			switch {
-			case s.Inode == 0:
-			case c.sockets[s.Inode] == nil:
+			case first == nil:
 				c.sockets[s.Inode] = s
+			case first.Kind&ping != 0 && s.Kind&ping != 0:
+				if first.Kind != s.Kind && first.Local.IsUnspecified() && !s.Local.IsUnspecified() {
+					c.sockets[s.Inode], s = s, first
+				}
+				s.Kind = 0
+			case same(first, s), slices.ContainsFunc(c.sharing[s.Inode], func(o *socket.Socket) bool { return same(o, s) }):
+				s.Kind = 0
 			default:
 				c.sharing[s.Inode] = append(c.sharing[s.Inode], s)
 			}
 		}
 	}
+}
+
+// same reports whether two entries of one inode are the same socket.
+func same(a, b *socket.Socket) bool {
+	return a.Kind == b.Kind && a.Cookie == b.Cookie && a.LocalPort == b.LocalPort && a.RemotePort == b.RemotePort &&
+		a.Local == b.Local && a.Remote == b.Remote
 }
 
 // reindex follows the replacement of a list by a wider one.
