@@ -113,9 +113,12 @@ func (p *pretty) align(o *output) {
 	last := len(p.names) - 1
 	room := 0
 	if over := p.total() - p.options.Screen; p.options.Screen > 0 && over > 0 {
-		room = max(p.widths[last]-over, 10)
+		room = max(p.widths[last]-over, 3)
 	}
 	for i, n := range p.names {
+		if i == last && room > 0 {
+			n = []byte(Clip(string(n), room))
+		}
 		o.buf = p.fill(p.paint(o.buf, bold, n), i, n)
 	}
 	p.each(func(col int, text []byte) {
