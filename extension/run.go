@@ -219,7 +219,10 @@ func (s *server) register(ctx context.Context) (registered bool, err error) {
 		routes[p.Name()] = p.Routes()
 		handler.plugins[p.Name()] = p
 	}
-	uuid, err := s.manager.register(ctx,
+	// Given up halfway, a registration would stay behind.
+	registering, abandon := linger(ctx, 300*time.Millisecond)
+	defer abandon()
+	uuid, err := s.manager.register(registering,
 		&osquery.InternalExtensionInfo{Name: s.cfg.Name, Version: s.cfg.Version},
 		osquery.ExtensionRegistry{"table": routes})
 	if err != nil {
@@ -251,6 +254,19 @@ func (s *server) register(ctx context.Context) (registered bool, err error) {
 	end()
 	<-done
 	return true, err
+}
+
+// linger returns a context that outlives ctx by d.
+func linger(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		select {
+		case <-time.After(d):
+			cancel(context.Cause(ctx))
+		case <-late.Done():
+		}
+	})
+	return late, func() { stop(); cancel(nil) }
 }
 
 // withdraw deregisters, even after the end of ctx, and takes no longer than an

@@ -453,3 +453,18 @@ func TestRunForeignSocket(t *testing.T) {
 		}
 	})
 }
+
+// An end that comes while a registration is under way leaves nothing behind.
+func TestRunEndsWhileRegistering(t *testing.T) {
+	for delay := range 20 {
+		m := startOsqueryd(t)
+		end, _ := run(t, Config{Socket: m.path, Tables: []tables.Table{people(t, "people", 1)}})
+		time.Sleep(time.Duration(delay) * 200 * time.Microsecond)
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+		if list := m.list(); len(list) != 0 {
+			t.Fatalf("still registered: %v", list)
+		}
+	}
+}

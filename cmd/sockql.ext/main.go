@@ -82,6 +82,10 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 		fmt.Fprintln(stdout, "sockql.ext", version)
 		return 0
 	}
+	if cfg.Socket == "" {
+		fmt.Fprintln(stderr, "sockql.ext: --socket is needed: the path of osqueryd's --extensions_socket")
+		return 2
+	}
 	if cfg.Moment == 0 {
 		cfg.Moment = -1
 	}
