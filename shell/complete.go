@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unicode/utf8"
 
 	"sockql/engine"
@@ -16,7 +17,8 @@ import (
 type completer struct {
 	shell     *shell
 	functions []string
-	width     func() int
+	// widest is the width of the widest candidate of the last list.
+	widest atomic.Int64
 }
 
 // Do returns the endings of the candidates and how many characters of them
@@ -34,11 +36,7 @@ func (c *completer) Do(line []rune, pos int) ([][]rune, int) {
 			widest = max(widest, utf8.RuneCountInString(f))
 		}
 	}
-	// The editor cannot draw a list in a terminal that is narrower than its
-	// longest line.
-	if len(endings) > 1 && widest+2 >= c.width() {
-		return nil, 0
-	}
+	c.widest.Store(int64(widest))
 	return endings, utf8.RuneCountInString(word)
 }
 

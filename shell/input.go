@@ -180,10 +180,14 @@ func (s *shell) readFile(ctx context.Context, path string) error {
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return fmt.Errorf("read %s: is a directory", path)
 	}
+	const deepest = 16
+	if s.depth >= deepest {
+		return fmt.Errorf("read %s: files that read files nest deeper than %d", path, deepest)
+	}
 	atPrompt := s.prompt
-	s.prompt = false
+	s.prompt, s.depth = false, s.depth+1
 	failed, err := s.process(ctx, fileLines{bufio.NewReader(f)})
-	s.prompt = atPrompt
+	s.prompt, s.depth = atPrompt, s.depth-1
 	switch {
 	case errors.Is(err, errQuit):
 		err = nil

@@ -38,7 +38,7 @@ func (s *shell) interactive() int {
 		return 1
 	}
 	defer e.Close()
-	context.AfterFunc(ctx, func() { e.Close() })
+	context.AfterFunc(ctx, func() { e.Instance.Close() })
 
 	if s.flags.bool("rc") {
 		s.runCommands(ctx)
@@ -78,12 +78,14 @@ func (s *shell) newEditor(past *history) (*editor, error) {
 	}
 	fd := int(s.config.Stdin.Fd())
 	c := &completer{shell: s, functions: s.functionNames()}
-	c.width = func() int {
+	width := func() int {
 		width, _, err := term.GetSize(int(terminal.Fd()))
 		if err != nil || width <= 0 {
-			return 80
+			width = 80
 		}
-		return width
+		// The editor divides by the number of columns in a list of candidates,
+		// even if the terminal has become narrower than one of them.
+		return max(width, int(c.widest.Load())+3)
 	}
 	var err error
 	e.Instance, err = readline.NewEx(&readline.Config{
@@ -95,7 +97,7 @@ func (s *shell) newEditor(past *history) (*editor, error) {
 		DisableAutoSaveHistory: true,
 		InterruptPrompt:        "^C",
 		AutoComplete:           c,
-		FuncGetWidth:           c.width,
+		FuncGetWidth:           width,
 		FuncIsTerminal:         func() bool { return true },
 		FuncMakeRaw: func() (err error) {
 			if e.state == nil {
@@ -241,7 +243,7 @@ func (s *shell) runCommands(ctx context.Context) {
 	s.prompt = false
 	failed, err := s.process(ctx, fileLines{bufio.NewReader(f)})
 	s.prompt = true
-	if err != nil && !errors.Is(err, errQuit) {
+	if err != nil && !isExit(err) {
 		fmt.Fprintf(s.stderr, "Warning: %s: %v\n", path, err)
 	} else if failed > 0 {
 		fmt.Fprintf(s.stderr, "Warning: %s: %d of its lines failed\n", path, failed)

@@ -24,12 +24,14 @@ type shell struct {
 	term   terminal
 	stdout io.Writer
 	stderr io.Writer
-	warned map[string]bool
-	prompt bool // a person sits at the prompt
+
 	// compatible says that the command is called osqueryi and says nothing
 	// that osqueryi would not.
 	compatible bool
-	pending    string
+	prompt     bool            // a person sits at the prompt
+	warned     map[string]bool // what has been said once
+	pending    string          // the lines of a statement that has no end yet
+	depth      int             // of .read within .read
 
 	options    render.Options // Mode, Separator, Null, Header, Widths, Typed
 	flagNull   string         // --nullvalue, which pretty and json keep to
@@ -109,6 +111,10 @@ func (s *shell) hint(err error, sql string) string {
 		if s.prompt && len(named) > 0 {
 			return fmt.Sprintf(".describe %s shows the columns.", named[0])
 		}
+	}
+	var required *tables.RequiredError
+	if s.prompt && errors.As(err, &required) {
+		return fmt.Sprintf("Add a condition such as WHERE %s = …; .describe %s shows more.", required.Column, required.Table)
 	}
 	if words := strings.Fields(sql); len(words) > 0 && strings.HasSuffix(sqlite.Message, "syntax error") {
 		var names []string

@@ -249,8 +249,13 @@ func (w *watcher) loop(ctx context.Context, again <-chan os.Signal, show func(er
 
 // stream prints each change as a JSON object.
 func (w *watcher) stream(ctx context.Context, out io.Writer) error {
+	partial := false
 	return w.loop(ctx, nil, func(err error) error {
-		w.shell.warn(w.warnings...)
+		// Once is enough for as long as it stays so: counts in the texts change.
+		if !partial {
+			w.shell.warn(w.warnings...)
+		}
+		partial = len(w.warnings) > 0
 		if err != nil {
 			fmt.Fprintf(w.shell.stderr, "Warning: watch: %s\n", message(err))
 			return nil
