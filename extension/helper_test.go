@@ -64,12 +64,14 @@ func custom(t testing.TB, name string, rows func(context.Context, *tables.Query,
 }
 
 // plugin makes the plugin of one table.
-func plugin(t testing.TB, h Host, table tables.Table) *Plugin {
+func plugin(t testing.TB, l Limits, table tables.Table) *Plugin {
 	t.Helper()
-	list, stop := h.Plugins(t.Context(), []tables.Table{table}, func(t tables.Table) string { return t.Schema().Name })
+	list, stop := NewPlugins(t.Context(), l, log(t), []tables.Table{table}, func(t tables.Table) string { return t.Schema().Name })
 	t.Cleanup(stop)
 	return list[0]
 }
+
+func log(t testing.TB) *slog.Logger { return slog.New(slog.NewTextHandler(t.Output(), nil)) }
 
 // A journal collects what is logged.
 type journal struct {

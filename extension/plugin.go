@@ -17,9 +17,8 @@ import (
 
 var _ osquerygo.OsqueryPlugin = (*Plugin)(nil)
 
-// A Host is what the plugins of one process have in common. The zero values of
-// its fields work.
-type Host struct {
+// Limits bound the calls of plugins. The zero values of the fields work.
+type Limits struct {
 	// Moment is how long calls share what tables collect: rows are at most so
 	// much older than their call. 0 means a second, a negative value gives each
 	// call a collection of its own.
@@ -31,24 +30,19 @@ type Host struct {
 	// that have timed out and did not stop; 0 means four. More wait, as long
 	// as Timeout.
 	Concurrency int
-	// Log gets warnings of tables, each text once an hour; nil discards them.
-	Log *slog.Logger
 }
 
-func (h Host) orDefault() Host {
-	if h.Moment == 0 {
-		h.Moment = time.Second
+func (l Limits) orDefault() Limits {
+	if l.Moment == 0 {
+		l.Moment = time.Second
 	}
-	if h.Timeout == 0 {
-		h.Timeout = time.Minute
+	if l.Timeout <= 0 {
+		l.Timeout = time.Minute
 	}
-	if h.Concurrency <= 0 {
-		h.Concurrency = 4
+	if l.Concurrency <= 0 {
+		l.Concurrency = 4
 	}
-	if h.Log == nil {
-		h.Log = slog.New(slog.DiscardHandler)
-	}
-	return h
+	return l
 }
 
 // A Plugin is a table as osquery's extension API sees it. It implements
@@ -57,27 +51,26 @@ func (h Host) orDefault() Host {
 type Plugin struct {
 	name    string
 	table   tables.Table
-	host    Host
+	limits  Limits
+	log     *slog.Logger
 	moments *moments
 	slots   chan struct{}
 	warned  *onceAnHour
 }
 
-// Plugins makes plugins of tables, with names that name returns, and of which
-// it leaves out those with an empty name. Scans end with ctx. The returned
-// function closes what the plugins still keep.
-func (h Host) Plugins(ctx context.Context, list []tables.Table, name func(tables.Table) string) ([]*Plugin, func()) {
-	h = h.orDefault()
-	m := &moments{ctx: ctx, age: h.Moment, log: h.Log}
+// NewPlugins makes plugins of tables, under the names that name gives them. The
+// log gets the warnings of tables, each text once an hour. Scans end with ctx.
+// The returned function closes what the plugins still keep.
+func NewPlugins(ctx context.Context, l Limits, log *slog.Logger, list []tables.Table, name func(tables.Table) string) ([]*Plugin, func()) {
+	l = l.orDefault()
+	m := &moments{ctx: ctx, age: l.Moment, log: log}
 	warned := &onceAnHour{last: map[string]time.Time{}}
-	var plugins []*Plugin
+	plugins := make([]*Plugin, 0, len(list))
 	for _, t := range list {
-		if n := name(t); n != "" {
-			plugins = append(plugins, &Plugin{
-				name: n, table: t, host: h, moments: m, warned: warned,
-				slots: make(chan struct{}, h.Concurrency),
-			})
-		}
+		plugins = append(plugins, &Plugin{
+			name: name(t), table: t, limits: l, log: log, moments: m, warned: warned,
+			slots: make(chan struct{}, l.Concurrency),
+		})
 	}
 	return plugins, m.stop
 }
@@ -138,12 +131,12 @@ func failure(err error) osquery.ExtensionResponse {
 // generate runs a scan on a goroutine of its own, so that a table that hangs
 // costs one slot and not the connection.
 func (p *Plugin) generate(ctx context.Context, r tables.Request) (osquery.ExtensionPluginResponse, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.host.Timeout, fmt.Errorf("table %s: no answer in %s", p.name, p.host.Timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, p.limits.Timeout, fmt.Errorf("table %s: no answer in %s", p.name, p.limits.Timeout))
 	defer cancel()
 	select {
 	case p.slots <- struct{}{}:
 	case <-ctx.Done():
-		return nil, fmt.Errorf("%d calls at a time: %w", p.host.Concurrency, context.Cause(ctx))
+		return nil, fmt.Errorf("%d calls at a time: %w", p.limits.Concurrency, context.Cause(ctx))
 	}
 	type result struct {
 		rows osquery.ExtensionPluginResponse
@@ -191,12 +184,12 @@ func (p *Plugin) scan(ctx context.Context, r tables.Request) (osquery.ExtensionP
 	})
 	for _, w := range k.session.TakeWarnings() {
 		if p.warned.say(w.Error()) {
-			p.host.Log.Warn("rows or cells are missing", "table", p.name, "reason", w)
+			p.log.Warn("rows or cells are missing", "table", p.name, "reason", w)
 		}
 	}
 	var panicked *tables.PanicError
 	if errors.As(err, &panicked) {
-		p.host.Log.Error("table panicked", "table", p.name, "panic", panicked.Value, "stack", string(panicked.Stack))
+		p.log.Error("table panicked", "table", p.name, "panic", panicked.Value, "stack", string(panicked.Stack))
 	}
 	if err != nil {
 		return nil, err

@@ -38,7 +38,7 @@ func collecting(t testing.TB, collections *atomic.Int32) tables.Table {
 func TestMoment(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var collections atomic.Int32
-		p := plugin(t, Host{Moment: time.Second}, collecting(t, &collections))
+		p := plugin(t, Limits{Moment: time.Second}, collecting(t, &collections))
 		ask := func() string {
 			r := p.Call(t.Context(), everything)
 			if r.Status.Code != 0 || len(r.Response) != 1 {
@@ -73,7 +73,7 @@ func TestMoment(t *testing.T) {
 
 func TestMomentOff(t *testing.T) {
 	var collections atomic.Int32
-	p := plugin(t, Host{Moment: -1}, collecting(t, &collections))
+	p := plugin(t, Limits{Moment: -1}, collecting(t, &collections))
 	for range 3 {
 		p.Call(t.Context(), everything)
 	}
@@ -87,7 +87,7 @@ func TestMomentOff(t *testing.T) {
 func TestMomentOutlived(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var closed atomic.Bool
-		p := plugin(t, Host{Moment: time.Second}, custom(t, "slow", func(_ context.Context, q *tables.Query, yield func(*string) bool) error {
+		p := plugin(t, Limits{Moment: time.Second}, custom(t, "slow", func(_ context.Context, q *tables.Query, yield func(*string) bool) error {
 			q.Session().OnClose(func() error { closed.Store(true); return nil })
 			time.Sleep(5 * time.Second)
 			if closed.Load() {
@@ -110,7 +110,7 @@ func TestSlowTable(t *testing.T) {
 			<-release // whatever its context says
 			return nil
 		})
-		p := plugin(t, Host{Timeout: 10 * time.Second, Concurrency: 2}, slow)
+		p := plugin(t, Limits{Timeout: 10 * time.Second, Concurrency: 2}, slow)
 		var wg sync.WaitGroup
 		began := time.Now()
 		for range 3 {
@@ -139,19 +139,23 @@ func TestSlowTable(t *testing.T) {
 
 func TestBadTables(t *testing.T) {
 	var log journal
-	h := Host{Log: log.logger()}
-	panics := plugin(t, h, custom(t, "panics", func(context.Context, *tables.Query, func(*string) bool) error { panic("on purpose") }))
+	plugin := func(table tables.Table) *Plugin {
+		list, stop := NewPlugins(t.Context(), Limits{Moment: -1}, log.logger(), []tables.Table{table}, func(t tables.Table) string { return t.Schema().Name })
+		t.Cleanup(stop)
+		return list[0]
+	}
+	panics := plugin(custom(t, "panics", func(context.Context, *tables.Query, func(*string) bool) error { panic("on purpose") }))
 	if r := panics.Call(t.Context(), everything); r.Status.Code != 1 || !strings.Contains(r.Status.Message, "on purpose") {
 		t.Errorf("status %v", r.Status)
 	}
 	if !strings.Contains(log.String(), "plugin_test.go") {
 		t.Errorf("the log does not show where it panicked:\n%s", log.String())
 	}
-	fails := plugin(t, h, custom(t, "fails", func(context.Context, *tables.Query, func(*string) bool) error { return errors.New("no luck") }))
+	fails := plugin(custom(t, "fails", func(context.Context, *tables.Query, func(*string) bool) error { return errors.New("no luck") }))
 	if r := fails.Call(t.Context(), everything); r.Status.Message != "error generating table: no luck" {
 		t.Errorf("status %v", r.Status)
 	}
-	warns := plugin(t, Host{Log: log.logger(), Moment: -1}, custom(t, "warns", func(_ context.Context, q *tables.Query, _ func(*string) bool) error {
+	warns := plugin(custom(t, "warns", func(_ context.Context, q *tables.Query, _ func(*string) bool) error {
 		q.Warn(errors.New("partly denied"))
 		return nil
 	}))
@@ -181,7 +185,7 @@ func TestBadTables(t *testing.T) {
 // Whoever asked has gone: the scan ends.
 func TestCallerGone(t *testing.T) {
 	started, ended := make(chan struct{}), make(chan struct{})
-	p := plugin(t, Host{}, custom(t, "endless", func(ctx context.Context, _ *tables.Query, _ func(*string) bool) error {
+	p := plugin(t, Limits{}, custom(t, "endless", func(ctx context.Context, _ *tables.Query, _ func(*string) bool) error {
 		close(started)
 		<-ctx.Done()
 		close(ended)
@@ -225,7 +229,7 @@ func TestNames(t *testing.T) {
 }
 
 func BenchmarkGenerate(b *testing.B) {
-	p := plugin(b, Host{Moment: -1}, people(b, "people", 100_000))
+	p := plugin(b, Limits{Moment: -1}, people(b, "people", 100_000))
 	request := map[string]string{"action": "generate", "context": `{"colsUsed":["pid","name","big","dbl"]}`}
 	b.ReportAllocs()
 	for b.Loop() {

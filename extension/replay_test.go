@@ -53,7 +53,7 @@ func TestReplay(t *testing.T) {
 	for _, r := range recordings(t) {
 		t.Run(r.SQL, func(t *testing.T) {
 			table := people(t, "mytable", 20)
-			p := plugin(t, Host{}, table)
+			p := plugin(t, Limits{}, table)
 			var answer []map[string]string
 			for _, request := range r.Requests {
 				got := p.Call(t.Context(), map[string]string{"action": request.Action, "context": string(request.Context)})
@@ -132,7 +132,7 @@ func TestReplayNarrows(t *testing.T) {
 			continue
 		}
 		seen++
-		p := plugin(t, Host{}, people(t, "mytable", 20))
+		p := plugin(t, Limits{}, people(t, "mytable", 20))
 		got := 0
 		for _, request := range r.Requests {
 			got += len(p.Call(t.Context(), map[string]string{"action": "generate", "context": string(request.Context)}).Response)

@@ -223,7 +223,7 @@ func TestRoutes(t *testing.T) {
 	}
 	want := "pid BIGINT 12, port BIGINT 9, path TEXT 11, plain UNSIGNED BIGINT 0, secret TEXT 16, secret_key DOUBLE 25"
 	var got []string
-	for _, r := range plugin(t, Host{}, table).Routes() {
+	for _, r := range plugin(t, Limits{}, table).Routes() {
 		if r["id"] != "column" {
 			t.Errorf("route %v", r)
 		}

@@ -47,8 +47,10 @@ type Config struct {
 	// is, Run ends when it loses its registration, instead of waiting for an
 	// osqueryd that starts an extension of its own. nil means never.
 	Orphaned func() bool
-	// Host bounds the calls.
-	Host
+	// Log gets what happens to the registration, and warnings of tables; nil
+	// discards it.
+	Log *slog.Logger
+	Limits
 }
 
 // What ends a registration.
@@ -105,7 +107,9 @@ func newServer(cfg Config) (*server, error) {
 	if !identifier(cfg.Prefix) {
 		return nil, fmt.Errorf("prefix %q: only letters, digits and underscores can begin a table's name", cfg.Prefix)
 	}
-	cfg.Host = cfg.Host.orDefault()
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
 	if cfg.Orphaned == nil {
 		cfg.Orphaned = func() bool { return false }
 	}
@@ -203,7 +207,7 @@ func (s *server) register(ctx context.Context) (registered bool, err error) {
 	// Calls go on until osqueryd has been told that they no longer can.
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	plugins, stop := s.cfg.Host.Plugins(serving, s.tables, func(t tables.Table) string {
+	plugins, stop := NewPlugins(serving, s.cfg.Limits, s.log, s.tables, func(t tables.Table) string {
 		own := t.Schema().Name
 		name := freeName(own, s.cfg.Prefix, taken)
 		taken[strings.ToLower(name)] = true

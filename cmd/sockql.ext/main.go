@@ -61,7 +61,7 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 	})
 	flags.StringVar(&cfg.Prefix, "prefix", "sockql_", "put before the name of a table that osqueryd has already")
 	flags.DurationVar(&cfg.Moment, "moment", time.Second, "how old rows may be, so that the calls of a join share a collection; 0 shares nothing")
-	flags.DurationVar(&cfg.Host.Timeout, "table-timeout", time.Minute, "how long one call of a table may take")
+	flags.DurationVar(&cfg.Limits.Timeout, "table-timeout", time.Minute, "how long one call of a table may take")
 	flags.IntVar(&cfg.Concurrency, "concurrency", 4, "calls of one table that run at a time")
 	flags.Usage = func() {
 		fmt.Fprintf(stderr, "usage: %s --socket PATH [flags]\n\nFlags are read from the variable %s first.\n\n", flags.Name(), flagsVariable)

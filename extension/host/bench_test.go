@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"path/filepath"
 	"testing"
 
@@ -46,7 +47,7 @@ func wideTable(b *testing.B, n int) tables.Table {
 func BenchmarkTransport(b *testing.B) {
 	for _, n := range []int{1000, 100_000} {
 		b.Run(fmt.Sprintf("rows=%d/columns=12", n), func(b *testing.B) {
-			plugins, stop := extension.Host{Moment: -1}.Plugins(b.Context(), []tables.Table{wideTable(b, n)},
+			plugins, stop := extension.NewPlugins(b.Context(), extension.Limits{Moment: -1}, slog.New(slog.DiscardHandler), []tables.Table{wideTable(b, n)},
 				func(t tables.Table) string { return t.Schema().Name })
 			defer stop()
 			h, err := New(Config{Socket: filepath.Join(b.TempDir(), "em")})

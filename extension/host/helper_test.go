@@ -55,7 +55,7 @@ func play(role string, args []string) int {
 		Socket: socket, Name: role, Version: "0.1", Interval: 50 * time.Millisecond, Timeout: 10 * time.Second,
 		Tables:   []tables.Table{numbers("numbers", 1000), badTable()},
 		Orphaned: func() bool { return os.Getppid() != parent },
-		Host:     extension.Host{Moment: -1},
+		Limits:   extension.Limits{Moment: -1},
 	})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -191,7 +191,7 @@ func (h *Host) Start(ctx context.Context, db Database) error {
 	ctx, h.cancel = context.WithCancel(ctx)
 	h.db = db
 	h.own = map[string]*extension.Plugin{}
-	plugins, stop := extension.Host{Log: h.log, Timeout: h.cfg.CallTimeout}.Plugins(ctx, slices.Concat(h.cfg.Tables, h.tables),
+	plugins, stop := extension.NewPlugins(ctx, extension.Limits{Timeout: h.cfg.CallTimeout}, h.log, slices.Concat(h.cfg.Tables, h.tables),
 		func(t tables.Table) string { return t.Schema().Name })
 	for _, p := range plugins {
 		h.own[strings.ToLower(p.Name())] = p
