@@ -49,6 +49,8 @@ func play(role string, args []string) int {
 		return 0
 	case "brief":
 		return 3
+	case "host":
+		return playHost(args[1])
 	}
 	parent := os.Getppid()
 	err := extension.Run(ctx, extension.Config{
@@ -62,6 +64,29 @@ func play(role string, args []string) int {
 		return 1
 	}
 	return 0
+}
+
+// playHost is a host with an extension. It writes the extension's process to its
+// standard output, and stays.
+func playHost(dir string) int {
+	if err := os.Setenv(roleVariable, "ours"); err != nil {
+		return 1
+	}
+	h, err := New(Config{
+		Socket: filepath.Join(dir, "em"), Extensions: []string{os.Args[0]}, Require: []string{"ours"},
+		Timeout: 20 * time.Second, Output: os.Stderr,
+	})
+	if err != nil {
+		return 1
+	}
+	if err := h.Start(context.Background(), newDatabase(h.Tables()...)); err != nil {
+		return 1
+	}
+	if err := h.Await(context.Background()); err != nil {
+		return 1
+	}
+	fmt.Println(h.list()[0].pid)
+	select {}
 }
 
 type number struct {

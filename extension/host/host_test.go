@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -433,4 +434,45 @@ func TestManyClients(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// After kill -9 of a host its extension ends, and the next host can have the
+// socket.
+func TestHostKilled(t *testing.T) {
+	dir := t.TempDir()
+	cmd := exec.Command(self(t, "host"), dir)
+	cmd.Stderr = t.Output()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var pid int
+	if _, err := fmt.Fscan(out, &pid); err != nil {
+		t.Error(err)
+	}
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait() // killed
+	for range 4000 {
+		if ended(pid) {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if !ended(pid) {
+		t.Errorf("process %d, the extension, is still there", pid)
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+	start(t, Config{Socket: filepath.Join(dir, "em")})
+}
+
+// ended reports whether a process is gone, or waits to be reaped by whoever has
+// adopted it.
+func ended(pid int) bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(stat), ") Z ")
 }
