@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -76,21 +78,14 @@ func (p *FS) HidePID() (HidePID, error) {
 }
 
 // parseHidePID finds the options of the procfs with a device number in
-// mountinfo (proc_pid_mountinfo(5)). They are the superblock's, so that every
-// mount of it shows the same.
+// mountinfo. They are the superblock's, so that every mount of it shows the
+// same.
 func parseHidePID(b []byte, major, minor uint32) (HidePID, error) {
 	device := fmt.Sprintf("%d:%d", major, minor)
 	for line := range bytes.SplitSeq(b, []byte{'\n'}) {
-		mount, super, ok := bytes.Cut(line, []byte(" - "))
-		if !ok {
-			continue
+		if m, err := parseMount(line); err == nil && m.Device == device && m.Type == "proc" {
+			return parseHideOptions([]byte(m.SuperOptions))
 		}
-		fields := bytes.Fields(mount)
-		source := bytes.Fields(super)
-		if len(fields) < 3 || string(fields[2]) != device || len(source) < 3 || string(source[0]) != "proc" {
-			continue
-		}
-		return parseHideOptions(source[2])
 	}
 	return HidePID{}, errors.New("the procfs is not among the mounts of this process")
 }
@@ -124,4 +119,107 @@ func parseHideOptions(options []byte) (HidePID, error) {
 		}
 	}
 	return h, nil
+}
+
+// A Mount is one line of /proc/<pid>/mountinfo (proc_pid_mountinfo(5)).
+type Mount struct {
+	ID, Parent uint32
+	Device     string // major and minor number of st_dev, with a colon between
+	Root       string // what of the file system is mounted
+	Path       string // where, below the root directory of the process
+	Options    string // of this mount
+	Type       string // of the file system, with its subtype
+	Source     string // device, or whatever mount(2) was given
+	// SuperOptions are those of the file system, whichever mount shows it.
+	SuperOptions string
+}
+
+// superFlags are the options that the kernel prints of a file system first
+// (show_sb_opts in fs/proc_namespace.c).
+var superFlags = [...]string{"sync", "dirsync", "mand", "lazytime"}
+
+// Flags returns the options of the mount and of its file system in the one list
+// that /proc/<pid>/mounts has (proc_pid_mounts(5), show_vfsmnt in
+// fs/proc_namespace.c).
+func (m *Mount) Flags() string {
+	access, own, _ := strings.Cut(m.Options, ",")
+	superAccess, rest, _ := strings.Cut(m.SuperOptions, ",")
+	if superAccess == "ro" {
+		access = "ro"
+	}
+	list := []string{access}
+	for _, flag := range superFlags {
+		if first, after, _ := strings.Cut(rest, ","); first == flag {
+			list, rest = append(list, flag), after
+		}
+	}
+	for _, options := range []string{own, rest} {
+		if options != "" {
+			list = append(list, options)
+		}
+	}
+	return strings.Join(list, ",")
+}
+
+// Mounts calls yield for the mounts of this process, in the kernel's order,
+// until it returns false. Everybody may. Where lines were malformed, the others
+// are handed over before the error is returned.
+func (p *FS) Mounts(yield func(*Mount) bool) error {
+	return p.read("self/mountinfo", func(b []byte) error {
+		var errs []error
+		for line := range bytes.SplitSeq(b, []byte{'\n'}) {
+			if len(line) == 0 {
+				continue
+			}
+			m, err := parseMount(line)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			if !yield(&m) {
+				break
+			}
+		}
+		return errors.Join(errs...)
+	})
+}
+
+// parseMount reads a line of show_mountinfo (fs/proc_namespace.c). Optional
+// fields stand before the lone hyphen; options may be missing behind it.
+func parseMount(line []byte) (Mount, error) {
+	c := cursor{line: line}
+	m := Mount{ID: c.dec32("mount ID"), Parent: c.dec32("parent ID"), Device: string(c.token("device"))}
+	m.Root, m.Path = unescapeMount(c.token("root")), unescapeMount(c.token("mount point"))
+	m.Options = string(c.token("options"))
+	for c.bad == "" && string(c.token("separator")) != "-" {
+		continue
+	}
+	m.Type, m.Source = unescapeMount(c.token("type")), ""
+	// A source may be the empty string, which leaves two spaces.
+	rest := line[c.at:]
+	if source, ok := bytes.CutPrefix(rest, []byte{' '}); ok && c.bad == "" {
+		source, options, _ := bytes.Cut(source, []byte{' '})
+		m.Source, m.SuperOptions = unescapeMount(source), string(options)
+	}
+	return m, c.err()
+}
+
+// unescapeMount replaces the octal escapes that the kernel writes for blanks,
+// newlines, backslashes and number signs (mangle in fs/proc_namespace.c).
+func unescapeMount(b []byte) string {
+	if bytes.IndexByte(b, '\\') < 0 {
+		return string(b)
+	}
+	var s strings.Builder
+	for i := 0; i < len(b); i++ {
+		if b[i] == '\\' && len(b)-i > 3 {
+			if n, err := strconv.ParseUint(string(b[i+1:i+4]), 8, 8); err == nil {
+				s.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		s.WriteByte(b[i])
+	}
+	return s.String()
 }
