@@ -27,10 +27,11 @@ type ScanStats struct {
 	// Terms are the constraints that the table was given, as SQL writes them
 	// with a question mark for a value, such as "pid = ?" or "pid IN (…)".
 	Terms []string
-	// Scans counts how often the table was asked.
-	Scans int64
-	// Rows counts the rows that the table gave to SQLite, which may have
-	// dropped some of them.
+	// Scans counts how often SQLite scanned the table, and Copied how often
+	// it read a copy instead, because it had asked the same before.
+	Scans, Copied int64
+	// Rows counts the rows that SQLite was given, some of which it may have
+	// dropped.
 	Rows int64
 }
 

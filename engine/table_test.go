@@ -354,3 +354,55 @@ func TestScanStats(t *testing.T) {
 		t.Errorf("scans (-want +got)\n%s", diff)
 	}
 }
+
+// TestRepeatedScansAreCopied runs the inside of a join that offers nothing to
+// look up by. SQLite keeps a term of WHERE from the right side of a LEFT JOIN.
+func TestRepeatedScansAreCopied(t *testing.T) {
+	p, q := &probe{name: "p", flags: tables.Index}, &probe{name: "q", flags: tables.Index}
+	c := open(t, engine.Config{Tables: []tables.Table{p.table(t), q.table(t)}})
+	for _, test := range []struct {
+		sql, want string
+		scans     int // of q
+	}{
+		{"select count(*), sum(q.secret) from p left join q where p.id = q.id", "100|9900", 2},
+		{"select count(*) from p cross join q on p.id = q.id + 0", "100", 2},
+		{"select count(*) from p cross join q on p.id + q.id < 3 and q.id in (0, 1, 2)", "6", 2},
+		{"select count(*) from p cross join q", "10000", 2},
+		{"select count(*) from p where exists (select 1 from q where q.secret = p.id)", "50", 100}, // none runs to its end but the odd ones
+		{"select count(*) from p left join q on q.id = p.id", "100", 100},
+		{"select count(*) from p cross join q on q.id = p.id / 50", "100", 4},
+		{"select count(*), count(q.id) from p left join q on q.rowid = p.rowid or p.id = q.id + 0", "100|100", 2},
+	} {
+		q.queries, q.rows = nil, 0
+		if got := rows(t, c, test.sql); !slices.Equal(got, []string{test.want}) {
+			t.Errorf("%s: %q, want %q", test.sql, got, test.want)
+		}
+		if len(q.queries) > test.scans {
+			t.Errorf("%s: %d scans, want at most %d", test.sql, len(q.queries), test.scans)
+		}
+	}
+}
+
+// TestCopiesAreBounded repeats a scan of more text than a copy may hold.
+func TestCopiesAreBounded(t *testing.T) {
+	scans := 0
+	text := strings.Repeat("x", 1<<20)
+	table := newTable(t, tables.Def[int]{
+		Name: "big", Doc: "Long texts.",
+		Columns: []tables.Column[int]{{Name: "t", Doc: "t", Type: tables.Text, Get: func(*int) tables.Value { return tables.String(text) }}},
+		Rows: func(_ context.Context, _ *tables.Query, yield func(*int) bool) error {
+			scans++
+			for i := range 70 {
+				if !yield(&i) {
+					break
+				}
+			}
+			return nil
+		},
+	})
+	c := open(t, engine.Config{Tables: []tables.Table{table}})
+	rows(t, c, "create table v as select 1 n union select 2 union select 3 union select 4")
+	if got := rows(t, c, "select sum(length(t) > n) from v cross join big"); !slices.Equal(got, []string{"280"}) || scans != 4 {
+		t.Errorf("%q after %d scans", got, scans)
+	}
+}
