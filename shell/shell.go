@@ -80,55 +80,6 @@ func message(err error) string {
 	return render.EscapeLines(err.Error())
 }
 
-// hint says what to do about an unknown table, column or command, or "".
-func (s *shell) hint(err error, sql string) string {
-	var sqlite *engine.Error
-	if s.compatible || !errors.As(err, &sqlite) {
-		return ""
-	}
-	if name, ok := strings.CutPrefix(sqlite.Message, "no such table: "); ok {
-		var names []string
-		for _, t := range s.schemas("") {
-			names = append(names, t.name)
-		}
-		if near := nearest(name, names); near != "" {
-			return fmt.Sprintf("Did you mean %s? .tables lists the tables.", near)
-		}
-		if s.prompt {
-			return ".tables lists the tables, .find searches them."
-		}
-	}
-	if name, ok := strings.CutPrefix(sqlite.Message, "no such column: "); ok {
-		name = name[strings.LastIndexByte(name, '.')+1:]
-		var names, named []string
-		for _, t := range tablesIn(s.engine, tokenize(sql)) {
-			names = append(names, columnNames(t.schema)...)
-			named = append(named, t.schema.Name)
-		}
-		if near := nearest(name, names); near != "" {
-			return fmt.Sprintf("Did you mean %s?", near)
-		}
-		if s.prompt && len(named) > 0 {
-			return fmt.Sprintf(".describe %s shows the columns.", named[0])
-		}
-	}
-	var required *tables.RequiredError
-	if s.prompt && errors.As(err, &required) {
-		return fmt.Sprintf("Add a condition such as WHERE %s = …; .describe %s shows more.", required.Column, required.Table)
-	}
-	if words := strings.Fields(sql); len(words) > 0 && strings.HasSuffix(sqlite.Message, "syntax error") {
-		var names []string
-		for _, c := range commands(s.config) {
-			name, _, _ := strings.Cut(c.Name, " ")
-			names = append(names, name)
-		}
-		if near := nearest(words[0], names); near != "" && len(words) <= 2 {
-			return fmt.Sprintf("Did you mean the command %s?", near)
-		}
-	}
-	return ""
-}
-
 // fail prints the error of a statement after a prefix, with a hint if there is
 // one.
 func (s *shell) fail(prefix string, err error, sql string) {
