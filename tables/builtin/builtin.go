@@ -44,12 +44,7 @@ type Config struct {
 // It fails if Proc is neither a procfs nor a recorded tree, and if there is no
 // such Source.
 func Tables(c Config) ([]tables.Table, error) {
-	if c.Proc == "" {
-		c.Proc = defaultProc
-	}
-	if c.CgroupRoot == "" {
-		c.CgroupRoot = defaultCgroup
-	}
+	c = c.withDefaults()
 	proc, err := procfs.Open(c.Proc)
 	if err != nil {
 		return nil, err
@@ -60,6 +55,16 @@ func Tables(c Config) ([]tables.Table, error) {
 		return nil, err
 	}
 	return list, nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.Proc == "" {
+		c.Proc = defaultProc
+	}
+	if c.CgroupRoot == "" {
+		c.CgroupRoot = defaultCgroup
+	}
+	return c
 }
 
 func all(c Config, proc *procfs.FS) ([]tables.Table, error) {

@@ -1,0 +1,483 @@
+package record_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"sockql/fixtures"
+	"sockql/tables"
+	"sockql/tables/builtin"
+	"sockql/tables/internal/kerneltest"
+)
+
+func TestMain(m *testing.M) { kerneltest.Main(m) }
+
+// A host is what the processes of a test's namespaces and their sockets look
+// like from one source.
+type host map[string]tables.Table
+
+func open(t *testing.T, proc, source string) host {
+	t.Helper()
+	list, err := builtin.Tables(builtin.Config{Proc: proc, Source: source})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := host{}
+	for _, table := range list {
+		h[table.Schema().Name] = table
+	}
+	return h
+}
+
+// rows scans a table and returns all cells of the rows with one of the values
+// in a column, in a fixed order, and the warnings.
+func (h host) rows(t *testing.T, name, column string, values ...string) (rows []string, warnings []error) {
+	t.Helper()
+	s := tables.NewSession(context.Background())
+	defer s.Close()
+	schema := h[name].Schema()
+	at := schema.Column(column)
+	err := tables.Run(s.Context(), h[name], tables.NewQuery(s, schema, tables.Request{Used: tables.AllUsed}), func(r tables.Row) bool {
+		if !slices.Contains(values, r.Column(at).String()) {
+			return true
+		}
+		var cells []string
+		for i, c := range schema.Columns {
+			v := r.Column(i)
+			text := fmt.Sprintf("%s=%q", c.Name, v.String())
+			if v.IsNull() {
+				text = c.Name + "=NULL"
+			}
+			cells = append(cells, text)
+		}
+		rows = append(rows, strings.Join(cells, " "))
+		return true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.Sort(rows)
+	return rows, s.TakeWarnings()
+}
+
+// A scene is a namespace with sockets of every kind and processes that hold
+// them, and one without a process.
+type scene struct {
+	ns, lone *kerneltest.Namespace
+	pids     []string
+	addrs    []string // what a scrubbed recording must not show
+	names    []string
+}
+
+func (s *scene) spaces() []string { return []string{fmt.Sprint(s.ns.Inode), fmt.Sprint(s.lone.Inode)} }
+
+func newScene(t *testing.T) *scene {
+	ns := kerneltest.NewNamespace(t)
+	s := &scene{ns: ns, lone: kerneltest.NewNamespace(t)}
+	// Addresses that are not loopback ones, but lead nowhere else.
+	s.addrs = []string{"10.77.31.5", "203.0.113.9", "2001:db8:77::5"}
+	for _, a := range s.addrs {
+		length := "/32"
+		if strings.Contains(a, ":") {
+			length = "/128"
+		}
+		arguments := []string{"addr", "add", a + length, "dev", "lo"}
+		if length == "/128" {
+			arguments = append(arguments, "nodad")
+		}
+		ns.Output(t, "ip", arguments...)
+	}
+	// The kernel routes to a new IPv6 address a moment later.
+	for deadline := time.Now().Add(10 * time.Second); !strings.Contains(ns.Output(t, "ip", "-6", "route", "show", "table", "local"), "2001:db8:77::5"); {
+		if time.Now().After(deadline) {
+			t.Fatal("no route to an address of the namespace's own")
+		}
+	}
+	var socks []*kerneltest.Sock
+	keep := func(more ...*kerneltest.Sock) { socks = append(socks, more...) }
+	for _, a := range append([]string{"127.0.0.1", "::1"}, s.addrs...) {
+		address := netip.AddrPortFrom(netip.MustParseAddr(a), 0).String()
+		listener := ns.Listen(t, address)
+		client, server := ns.Pair(t, listener)
+		server.Write("bytes that nobody reads")
+		keep(listener, client, server, ns.UDP(t, address))
+	}
+	dual := ns.ListenDual(t)
+	mapped, accepted := ns.Pair(t, dual)
+	keep(dual, mapped, accepted, ns.Dial(t, dual), ns.BoundInactive(t, "10.77.31.5:0"))
+	s.names = kerneltest.UnixNames(t)
+	for _, name := range s.names {
+		keep(ns.Unix(t, unix.SOCK_DGRAM, name))
+	}
+	stream := ns.Unix(t, unix.SOCK_STREAM, "\x00stream").Listen(3)
+	client, server := ns.UnixConnection(t, stream)
+	keep(stream, client, server, ns.Raw(t, unix.AF_INET, 89), ns.Raw(t, unix.AF_INET6, unix.IPPROTO_ICMPV6),
+		ns.Ping(t, "127.0.0.1:77"), ns.Packet(t, unix.SOCK_RAW, unix.ETH_P_ARP), ns.Netlink(t, unix.NETLINK_ROUTE),
+		ns.Socket(t, unix.AF_INET, unix.SOCK_STREAM, 0))
+	first := kerneltest.Hold(t, ns, socks...)
+	second := kerneltest.Hold(t, ns, socks[0], socks[1].Dup())
+	thread := kerneltest.HoldWith(t, kerneltest.HoldOptions{Namespace: ns, OwnTable: true}, socks[2])
+	// In its namespace no process lives.
+	outside := kerneltest.Hold(t, nil, s.lone.Listen(t, "127.0.0.1:0"))
+	gone, behind := ns.Pair(t, socks[0])
+	gone.Close() // what closes first is in TIME_WAIT
+	behind.Close()
+	for _, h := range []*kerneltest.Holder{first, second, thread, outside} {
+		s.pids = append(s.pids, fmt.Sprint(h.PID))
+	}
+	return s
+}
+
+func write(t *testing.T, scrub bool) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "recording")
+	summary, err := builtin.Record(context.Background(), dir, scrub, builtin.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if summary.Processes < 2 || summary.Namespaces < 2 || summary.Sockets < 20 {
+		t.Errorf("summary %+v", summary)
+	}
+	return dir
+}
+
+// moving are the cells that go on while nothing happens.
+var moving = regexp.MustCompile(` (timer_expires_ms|elapsed_time|user_time|system_time|rto_ms|ato_ms|refcount|total_size|resident_size|disk_bytes_read)=\S+`)
+
+func still(rows []string) []string {
+	rows = slices.Clone(rows)
+	for i, r := range rows {
+		rows[i] = moving.ReplaceAllString(r, "")
+	}
+	return rows
+}
+
+// TestReplay compares what is asked of a host with what is asked of its
+// recording, cell by cell.
+func TestReplay(t *testing.T) {
+	kerneltest.RequireProgram(t, "ip")
+	s := newScene(t)
+	dir := write(t, false)
+	for _, source := range []string{"auto", "netlink", "procfs"} {
+		t.Run(source, func(t *testing.T) {
+			live, replayed := open(t, "", source), open(t, dir, source)
+			total := 0
+			for _, q := range []struct {
+				table, column string
+				values        []string
+			}{
+				{"process_open_sockets", "net_namespace", s.spaces()},
+				{"listening_ports", "net_namespace", s.spaces()},
+				{"socket_states", "net_namespace", s.spaces()},
+				{"process_open_sockets", "pid", s.pids},
+				{"socket_states", "pid", s.pids},
+				{"processes", "pid", s.pids},
+				{"network_namespaces", "inode", s.spaces()},
+			} {
+				want, _ := live.rows(t, q.table, q.column, q.values...)
+				got, warnings := replayed.rows(t, q.table, q.column, q.values...)
+				want, got = still(want), still(got)
+				for i, row := range want {
+					if !slices.Contains(got, row) {
+						t.Errorf("%s by %s: missing %s", q.table, q.column, row)
+					}
+					if i > 0 && row == want[i-1] {
+						t.Errorf("%s by %s: twice %s", q.table, q.column, row)
+					}
+				}
+				for _, row := range got {
+					if !slices.Contains(want, row) {
+						t.Errorf("%s by %s: additional %s", q.table, q.column, row)
+					}
+				}
+				for _, w := range warnings {
+					if !errors.Is(w, fs.ErrPermission) && !errors.Is(w, fs.ErrNotExist) {
+						t.Errorf("%s by %s: warning %v", q.table, q.column, w)
+					}
+				}
+				total += len(want)
+			}
+			if total < 100 {
+				t.Errorf("only %d rows were compared", total)
+			}
+		})
+	}
+	if threads := kerneltest.ForeignThreads(t); threads != nil {
+		t.Errorf("threads were left in other namespaces: %v", threads)
+	}
+}
+
+// TestReplayNarrowed asks for parts of a recording, which hands out whole lists.
+func TestReplayNarrowed(t *testing.T) {
+	kerneltest.RequireProgram(t, "ip")
+	s := newScene(t)
+	recorded := open(t, write(t, false), "auto")
+	table := recorded["socket_states"]
+	count := func(constraints ...tables.Constraint) (n int) {
+		session := tables.NewSession(context.Background())
+		defer session.Close()
+		q := tables.NewQuery(session, table.Schema(), tables.Request{Used: 1, Constraints: append(constraints,
+			tables.Constraint{Column: table.Schema().Column("net_namespace"), Op: tables.OpEq, Values: []tables.Value{tables.String(s.spaces()[0])}})})
+		if err := tables.Run(session.Context(), table, q, func(tables.Row) bool { n++; return true }); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	where := func(column string, value tables.Value) tables.Constraint {
+		return tables.Constraint{Column: table.Schema().Column(column), Op: tables.OpEq, Values: []tables.Value{value}}
+	}
+	tcp := where("protocol", tables.Int(6))
+	four, six := count(tcp, where("family", tables.Int(2))), count(tcp, where("family", tables.Int(10)))
+	rows, _ := recorded.rows(t, "socket_states", "net_namespace", s.spaces()[0])
+	all := strings.Join(rows, "\n")
+	if want := strings.Count(all, `family="2" protocol="6"`); four < 10 || four != want {
+		t.Errorf("%d sockets of TCP over IPv4, want %d", four, want)
+	}
+	if want := strings.Count(all, `family="10" protocol="6"`); six < 5 || six != want {
+		t.Errorf("%d sockets of TCP over IPv6, want %d", six, want)
+	}
+	listening := count(tcp, where("state", tables.String("LISTEN")))
+	if want := len(regexp.MustCompile(`protocol="6" [^\n]* state="LISTEN"`).FindAllString(all, -1)); listening < 6 || listening != want {
+		t.Errorf("%d sockets listen, want %d", listening, want)
+	}
+}
+
+// TestReplayDenied replays what its recorder could not read as such.
+func TestReplayDenied(t *testing.T) {
+	kerneltest.RequireProgram(t, "ip")
+	s := newScene(t)
+	dir := write(t, false)
+	denied := ""
+	for _, pid := range s.pids {
+		denied += fmt.Sprintf("%q\n%q\n", pid+"/fd", pid+"/ns")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "recording/denied"), []byte(denied), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, warnings := open(t, dir, "auto").rows(t, "process_open_sockets", "pid_reason", "denied")
+	if len(got) < 10 {
+		t.Errorf("%d sockets lack their holders", len(got))
+	}
+	if len(warnings) == 0 || !slices.ContainsFunc(warnings, func(w error) bool { return errors.Is(w, fs.ErrPermission) }) {
+		t.Errorf("warnings %v", warnings)
+	}
+}
+
+// TestScrub looks for what was there in every file of a scrubbed recording, and
+// holds its answers to those of the host.
+func TestScrub(t *testing.T) {
+	kerneltest.RequireProgram(t, "ip")
+	s := newScene(t)
+	dir := write(t, true)
+
+	secrets := map[string][]byte{
+		"program":     []byte(filepath.Base(os.Args[0])),
+		"temporary":   []byte(filepath.Base(filepath.Dir(s.names[0]))),
+		"abstract":    []byte("abstract"),
+		"environment": []byte("SOCKQL_KERNELTEST"),
+		"variable":    []byte("GOMAXPROCS"),
+		"mount":       []byte("sysfs /sys"),
+	}
+	for _, a := range s.addrs {
+		addr := netip.MustParseAddr(a)
+		raw := addr.AsSlice()
+		if addr.Is6() && strings.HasPrefix(a, "2001:db8:") {
+			raw = raw[:6] // replacements share the beginning 2001:db8
+		}
+		secrets[a] = raw
+		secrets[a+" in text"] = []byte(wordHex(addr.AsSlice()))
+		secrets[a+" as such"] = []byte(a)
+	}
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		var content []byte
+		switch d.Type() {
+		case fs.ModeSymlink:
+			target, err := os.Readlink(path)
+			if err != nil {
+				return err
+			}
+			content = []byte(target)
+		case 0:
+			if content, err = os.ReadFile(path); err != nil {
+				return err
+			}
+		}
+		for what, secret := range secrets {
+			if bytes.Contains(content, secret) {
+				t.Errorf("%s holds %s (%q)", strings.TrimPrefix(path, dir), what, secret)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	for _, source := range []string{"netlink", "procfs"} {
+		live, scrubbed := open(t, "", source), open(t, dir, source)
+		mapping := map[string]string{}
+		for _, q := range []struct{ table, column string }{{"socket_states", "net_namespace"}, {"listening_ports", "net_namespace"}} {
+			want, _ := live.rows(t, q.table, q.column, s.spaces()...)
+			got, warnings := scrubbed.rows(t, q.table, q.column, s.spaces()...)
+			for _, w := range warnings {
+				if !errors.Is(w, fs.ErrPermission) && !errors.Is(w, fs.ErrNotExist) {
+					t.Errorf("%s %s: warning %v", source, q.table, w)
+				}
+			}
+			want, got = still(want), still(got)
+			for i := range want {
+				// A name without its newline is exact in text, too.
+				want[i] = exactness.ReplaceAllString(want[i], "")
+			}
+			for i := range got {
+				got[i] = exactness.ReplaceAllString(got[i], "")
+			}
+			compareScrubbed(t, source+" "+q.table, want, got, mapping)
+		}
+		for _, a := range s.addrs {
+			to := mapping[a]
+			if to == "" || to == a || netip.MustParseAddr(to).Is4() != netip.MustParseAddr(a).Is4() ||
+				netip.MustParseAddr(to).IsPrivate() != netip.MustParseAddr(a).IsPrivate() {
+				t.Errorf("%s: %s became %q", source, a, to)
+			}
+		}
+		for _, a := range []string{"127.0.0.1", "::1", "0.0.0.0", "::", "::ffff:127.0.0.1"} {
+			if to := mapping[a]; to != a {
+				t.Errorf("%s: %s became %q", source, a, to)
+			}
+		}
+		processes, _ := scrubbed.rows(t, "processes", "pid", s.pids...)
+		if len(processes) != len(s.pids) || !regexp.MustCompile(`name="x\d+" path="(/x\d+)+" cmdline="(/x\d+)+`).MatchString(processes[0]) {
+			t.Errorf("%s: processes %q", source, processes)
+		}
+	}
+}
+
+// wordHex writes an address as /proc/net/tcp does on a little-endian host.
+func wordHex(b []byte) string {
+	var text strings.Builder
+	for i := 0; i+4 <= len(b); i += 4 {
+		fmt.Fprintf(&text, "%02X%02X%02X%02X", b[i+3], b[i+2], b[i+1], b[i])
+	}
+	return text.String()
+}
+
+var replaced = regexp.MustCompile(` (local_address|remote_address|address|path)=("(?:[^"\\]|\\.)*")`)
+
+var exactness = regexp.MustCompile(` path_(bytes|abstract)=(NULL|"(?:[^"\\]|\\.)*")`)
+
+// compareScrubbed matches rows by all that is not replaced and notes what
+// became of the rest. What was equal must be equal and different different.
+func compareScrubbed(t *testing.T, what string, want, got []string, mapping map[string]string) {
+	t.Helper()
+	if len(want) < 10 || len(want) != len(got) {
+		t.Errorf("%s: %d rows became %d", what, len(want), len(got))
+		return
+	}
+	without := func(rows []string) map[string][]string {
+		m := map[string][]string{}
+		for _, r := range rows {
+			key := replaced.ReplaceAllString(r, "")
+			m[key] = append(m[key], r)
+		}
+		return m
+	}
+	wanted := without(want)
+	for key, rows := range without(got) {
+		if len(wanted[key]) != len(rows) {
+			t.Errorf("%s: %d rows %s, want %d", what, len(rows), key, len(wanted[key]))
+			continue
+		}
+		if len(rows) > 1 {
+			continue // which became which cannot be told
+		}
+		was, is := replaced.FindAllStringSubmatch(wanted[key][0], -1), replaced.FindAllStringSubmatch(rows[0], -1)
+		for i := range was {
+			var from, to string
+			if json.Unmarshal([]byte(was[i][2]), &from) != nil || json.Unmarshal([]byte(is[i][2]), &to) != nil {
+				continue // not UTF-8
+			}
+			if known, ok := mapping[from]; ok && known != to {
+				t.Errorf("%s: %q became %q, and %q", what, from, known, to)
+			}
+			mapping[from] = to
+		}
+	}
+	from := map[string]string{}
+	for was, is := range mapping {
+		if other, ok := from[is]; ok {
+			t.Errorf("%s: %q and %q became %q", what, was, other, is)
+		}
+		from[is] = was
+	}
+}
+
+func TestRefuses(t *testing.T) {
+	if _, err := builtin.Record(context.Background(), t.TempDir(), false, builtin.Config{Proc: fixtures.Unpack(t, "bash")}); err == nil || !strings.Contains(err.Error(), "copy it instead") {
+		t.Errorf("a recorded tree: %v", err)
+	}
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "x"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := builtin.Record(context.Background(), dir, false, builtin.Config{}); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a directory with something in it: %v", err)
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	cause := errors.New("enough")
+	cancel(cause)
+	dir = filepath.Join(t.TempDir(), "new")
+	if _, err := builtin.Record(ctx, dir, false, builtin.Config{}); !errors.Is(err, cause) {
+		t.Errorf("a context that has ended: %v", err)
+	}
+	if _, err := builtin.Tables(builtin.Config{Proc: dir}); err == nil || !strings.Contains(err.Error(), "was not finished") {
+		t.Errorf("an unfinished recording: %v", err)
+	}
+}
+
+// TestDamaged replays recordings with damaged files: what is left is shown, and
+// a warning names the place.
+func TestDamaged(t *testing.T) {
+	kerneltest.RequireProgram(t, "ip")
+	s := newScene(t)
+	dir := write(t, false)
+	answers := filepath.Join(dir, "recording/netns", s.spaces()[0], "answers")
+	b, err := os.ReadFile(answers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[len(b)/2] ^= 1
+	if err := os.WriteFile(answers, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	got, warnings := open(t, dir, "netlink").rows(t, "socket_states", "net_namespace", s.spaces()...)
+	damaged := regexp.MustCompile(`/answers": offset \d+: a (wrong checksum|record of)`)
+	if !slices.ContainsFunc(warnings, func(w error) bool { return damaged.MatchString(w.Error()) }) {
+		t.Errorf("warnings %v", warnings)
+	}
+	if len(got) == 0 {
+		t.Error("a damaged file of one namespace cost the other one, too")
+	}
+	// Text takes the place of what is damaged.
+	got, _ = open(t, dir, "auto").rows(t, "socket_states", "net_namespace", s.spaces()[0])
+	if len(got) < 20 {
+		t.Errorf("auto shows %d rows", len(got))
+	}
+}
