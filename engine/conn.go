@@ -81,7 +81,7 @@ var loadExtension = sqlite.Function{
 func (c *Conn) warn(err error) { c.session.inner.Warn(err) }
 
 // interrupt ends a statement whose context has ended or that ran too long.
-func (c *Conn) interrupt() error {
+func (c *Conn) interrupt(instructions int64) error {
 	if c.session == nil {
 		return nil
 	}
@@ -89,7 +89,7 @@ func (c *Conn) interrupt() error {
 		return context.Cause(c.session.ctx)
 	}
 	if c.running != nil && c.limits.Instructions > 0 {
-		if c.running.instructions += sqlite.InterruptEvery; c.running.instructions > c.limits.Instructions {
+		if c.running.instructions += instructions; c.running.instructions > c.limits.Instructions {
 			return ErrInstructions
 		}
 	}

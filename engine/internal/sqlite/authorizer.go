@@ -59,7 +59,7 @@ func onAuthorize(tls *libc.TLS, arg uintptr, action int32, arg1, arg2, schema, c
 	// Preparing a statement of thousands of nested queries takes long and runs
 	// no instructions, but it asks here.
 	if c.interrupt != nil {
-		if err := c.interrupt(); err != nil {
+		if err := c.interrupt(0); err != nil {
 			c.failure = err
 			return lib.SQLITE_DENY
 		}

@@ -49,14 +49,15 @@ type Config struct {
 	// (https://www.sqlite.org/c3ref/set_authorizer.html). The meaning of the
 	// arguments depends on the action. Nil allows everything.
 	Authorize func(action Action, arg1, arg2 string) bool
-	// Interrupt is asked every few thousand instructions whether the running
-	// statement shall end, and why. Nil lets everything run.
-	Interrupt func() error
+	// Interrupt is asked every few thousand instructions, and while a
+	// statement is prepared, whether it shall end, and why. It is told how
+	// many instructions ran since the last time. Nil lets everything run.
+	Interrupt func(instructions int64) error
 }
 
-// InterruptEvery is the number of instructions between two calls of
+// interruptEvery is the number of instructions between two calls of
 // Config.Interrupt: at some nanoseconds each, far less than a person notices.
-const InterruptEvery = 5000
+const interruptEvery = 5000
 
 // A Conn is a connection to an empty database in memory.
 type Conn struct {
@@ -67,7 +68,7 @@ type Conn struct {
 	methods uintptr // the callbacks of all tables
 
 	authorize func(Action, string, string) bool
-	interrupt func() error
+	interrupt func(int64) error
 
 	modules    []*module
 	functions  []*function
@@ -157,7 +158,7 @@ func Open(cfg Config) (_ *Conn, err error) {
 	if err := c.register(cfg); err != nil {
 		return nil, err
 	}
-	lib.Xsqlite3_progress_handler(c.tls, c.db, InterruptEvery, progressCallback, address(c))
+	lib.Xsqlite3_progress_handler(c.tls, c.db, interruptEvery, progressCallback, address(c))
 	return c, c.check(lib.Xsqlite3_set_authorizer(c.tls, c.db, authorizeCallback, address(c)))
 }
 
@@ -325,7 +326,7 @@ func onProgress(tls *libc.TLS, arg uintptr) (stop int32) {
 			c.failure, stop = fmt.Errorf("sqlite: interrupt: panic: %v", v), 1
 		}
 	}()
-	if err := c.interrupt(); err != nil {
+	if err := c.interrupt(interruptEvery); err != nil {
 		c.failure = err
 		return 1
 	}

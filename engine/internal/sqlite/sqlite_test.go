@@ -249,7 +249,7 @@ func TestCloseWaitsForStatements(t *testing.T) {
 
 func TestInterrupt(t *testing.T) {
 	asked := 0
-	c := connect(t, Config{Interrupt: func() error {
+	c := connect(t, Config{Interrupt: func(int64) error {
 		if asked++; asked > 10 {
 			return errCall
 		}
