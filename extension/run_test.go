@@ -34,6 +34,7 @@ type osqueryd struct {
 	routes     osquery.ExtensionRouteTable // of the last registration
 	last       osquery.ExtensionRouteUUID
 	registered chan osquery.ExtensionRouteUUID
+	during     func() // called by a registration
 	stop       func()
 }
 
@@ -121,6 +122,9 @@ func (m *osqueryd) RegisterExtension(_ context.Context, info *osquery.InternalEx
 		if m.names[strings.ToLower(name)] || m.hidden[strings.ToLower(name)] {
 			return failure(fmt.Errorf("Failed adding registry: Registry item %s conflicts with another item of the same name.", name)).Status, nil
 		}
+	}
+	if m.during != nil {
+		m.during()
 	}
 	m.last++
 	m.extensions[m.last], m.routes = info, registry["table"]
@@ -456,15 +460,21 @@ func TestRunForeignSocket(t *testing.T) {
 
 // An end that comes while a registration is under way leaves nothing behind.
 func TestRunEndsWhileRegistering(t *testing.T) {
-	for delay := range 20 {
-		m := startOsqueryd(t)
-		end, _ := run(t, Config{Socket: m.path, Tables: []tables.Table{people(t, "people", 1)}})
-		time.Sleep(time.Duration(delay) * 200 * time.Microsecond)
-		if err := end(); err != nil {
-			t.Error(err)
-		}
-		if list := m.list(); len(list) != 0 {
-			t.Fatalf("still registered: %v", list)
-		}
+	m := startOsqueryd(t)
+	s, err := newServer(Config{Socket: m.path, Tables: []tables.Table{people(t, "people", 1)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	m.during = func() {
+		cancel()
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err := s.run(ctx); err != nil {
+		t.Error(err)
+	}
+	m.await()
+	if list := m.list(); len(list) != 0 {
+		t.Errorf("still registered: %v", list)
 	}
 }
