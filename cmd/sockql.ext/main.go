@@ -94,8 +94,12 @@ func run(args []string, getenv func(string) string, stdout, stderr io.Writer) in
 	}
 	cfg.Log = slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
 	cfg.Version = version
-	parent := os.Getppid()
-	cfg.Orphaned = func() bool { return os.Getppid() != parent }
+	// osqueryd sets the variable for extensions that it starts, and starts one
+	// anew when it is started anew. Another parent, such as a shell, may go.
+	if getenv("OSQUERY_EXTENSION") != "" {
+		parent := os.Getppid()
+		cfg.Orphaned = func() bool { return os.Getppid() != parent }
+	}
 
 	list, err := builtin.Tables(builtin.Config{})
 	if err != nil {

@@ -157,7 +157,9 @@ func (h *Host) execute(ctx context.Context, path string) error {
 		args = append(args, "--verbose")
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Env = append(os.Environ(), "OSQUERY_EXTENSION="+strconv.Itoa(os.Getpid()))
+	// osqueryd gives the extension's own number, which nobody reads and is not
+	// known here before it runs; on Windows it gives 1.
+	cmd.Env = append(os.Environ(), "OSQUERY_EXTENSION=1")
 	cmd.Stdout, cmd.Stderr = h.cfg.Output, h.cfg.Output
 	// An interrupt at the prompt is not meant for it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
