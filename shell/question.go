@@ -148,13 +148,13 @@ func (s *shell) resolved(ctx context.Context, sql, column string) error {
 		return s.failed(err, sql)
 	}
 	remote := slices.Index(names, column)
-	addresses := map[string]string{}
+	addresses := map[string]bool{}
 	for _, row := range rows {
 		if v := row[remote]; !v.IsNull() {
-			addresses[v.String()] = ""
+			addresses[v.String()] = true
 		}
 	}
-	lookUp(ctx, addresses)
+	found := lookUp(ctx, addresses)
 	out, err := s.open()
 	if err != nil {
 		return err
@@ -163,7 +163,7 @@ func (s *shell) resolved(ctx context.Context, sql, column string) error {
 	printer.Columns(slices.Insert(names, remote+1, "remote_name"))
 	for _, row := range rows {
 		name := tables.Null()
-		if text := addresses[row[remote].String()]; text != "" {
+		if text := found[row[remote].String()]; text != "" {
 			name = tables.String(text)
 		}
 		if err = printer.Row(slices.Insert(row, remote+1, name)); err != nil {
@@ -181,13 +181,14 @@ func (s *shell) resolved(ctx context.Context, sql, column string) error {
 	return err
 }
 
-// lookUp fills in the names of addresses, as far as they are found in time.
-func lookUp(ctx context.Context, addresses map[string]string) {
+// lookUp returns the names of addresses, as far as they are found in time.
+func lookUp(ctx context.Context, addresses map[string]bool) map[string]string {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	var (
 		mu    sync.Mutex
 		wg    sync.WaitGroup
+		found = map[string]string{}
 		slots = make(chan struct{}, 16)
 	)
 	for address := range addresses {
@@ -203,11 +204,12 @@ func lookUp(ctx context.Context, addresses map[string]string) {
 				return
 			}
 			mu.Lock()
-			addresses[address] = strings.TrimSuffix(names[0], ".")
-			mu.Unlock()
+			defer mu.Unlock()
+			found[address] = strings.TrimSuffix(names[0], ".")
 		})
 	}
 	wg.Wait()
+	return found
 }
 
 // collect runs a statement and keeps its rows and its warnings.
