@@ -31,6 +31,7 @@ type collector struct {
 	pids       []int32           // all processes
 	mounts     []netns.Mount     // bind mounts of namespaces
 	listed     bool              // all of these are complete
+	asked      int               // how many processes were asked for by number
 
 	descriptors map[int32]table // by pid
 	hides       *bool           // whether procfs hides processes, once known
@@ -169,6 +170,9 @@ func (c *collector) collect(ctx context.Context, a *question) ([]entry, error) {
 	return c.join(pids, spaces, a), nil
 }
 
+// manyAsked is how many processes are looked up by number before all are listed.
+const manyAsked = 64
+
 // scope returns the processes and the namespaces that a question is about.
 func (c *collector) scope(ctx context.Context, a *question) ([]int32, []*space, error) {
 	if a.request.Kinds == 0 {
@@ -184,6 +188,13 @@ func (c *collector) scope(ctx context.Context, a *question) ([]int32, []*space, 
 			pids = slices.DeleteFunc(pids, func(pid int32) bool { return !a.wantsPID(int64(pid)) })
 		}
 		return pids, c.wanted(c.spaces, a), nil
+	}
+	if c.asked += len(a.request.PIDs); c.asked > manyAsked {
+		// To list all of them costs less by now than to ask of each whether it
+		// is a process.
+		if err := c.listProcesses(ctx); err != nil {
+			return nil, nil, err
+		}
 	}
 	var pids []int32
 	var spaces []*space
@@ -415,7 +426,8 @@ func (c *collector) newestUnowned(spaces []*space, a *question) int {
 	c.own(c.pids)
 	unowned := 0
 	c.each(spaces, a, func(l *list, s *socket.Socket) bool {
-		if l.read > oldest && s.Inode != 0 && s.PID < 0 {
+		kernel := s.Kind == socket.Netlink && s.NetlinkPort == 0 // nobody holds the kernel's own
+		if l.read > oldest && s.Inode != 0 && s.PID < 0 && !kernel {
 			unowned = newest
 			return false
 		}
