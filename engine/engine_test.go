@@ -276,3 +276,39 @@ func TestFloatsAsText(t *testing.T) {
 		t.Errorf("%d of %d differ", bad, len(values))
 	}
 }
+
+// TestColumnCollation declares a sequence of our own and one of SQLite's.
+func TestColumnCollation(t *testing.T) {
+	words := []string{"ccc", "A", "bb", "a"}
+	table := newTable(t, tables.Def[string]{
+		Name: "words", Doc: "Words.",
+		Columns: []tables.Column[string]{
+			{Name: "w", Doc: "By length.", Type: tables.Text, Collate: "by_length", Flags: tables.Index, Get: func(w *string) tables.Value { return tables.String(*w) }},
+			{Name: "n", Doc: "Without case.", Type: tables.Text, Collate: "nocase", Flags: tables.Index, Get: func(w *string) tables.Value { return tables.String(*w) }},
+		},
+		Rows: func(_ context.Context, q *tables.Query, yield func(*string) bool) error {
+			for i := range words {
+				if q.Set(0).HasString(words[i]) && q.Set(1).HasString(words[i]) && !yield(&words[i]) {
+					break
+				}
+			}
+			return nil
+		},
+	})
+	c := open(t, engine.Config{Tables: []tables.Table{table}, Collations: []sqlfunc.Collation{
+		{Name: "by_length", Compare: func(a, b string) int { return len(a) - len(b) }},
+	}})
+	for sql, want := range map[string][]string{
+		"select w from words order by w desc limit 2":             {"ccc", "bb"},
+		"select count(*) from words where w = 'x'":                {"2"},
+		"select count(*) from words where w > 'x'":                {"2"},
+		"select count(*) from words where n = 'a'":                {"2"},
+		"select count(*) from words where n in ('a', 'CCC')":      {"3"},
+		"select count(*) from words where n = 'a' collate binary": {"1"},
+		"select count(distinct n) from words":                     {"3"},
+	} {
+		if got := rows(t, c, sql); !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", sql, got, want)
+		}
+	}
+}
