@@ -105,10 +105,11 @@ func unsafeFile(path string) error {
 }
 
 // The pauses between the end of an extension and its next start. One that lived
-// for a minute is started after the first.
+// longer than osquery's respawn limit is started after the first.
 const (
 	firstPause   = time.Second
 	longestPause = time.Minute
+	respawnLimit = 4 * time.Second
 )
 
 // supervise keeps an extension running until ctx ends.
@@ -128,7 +129,7 @@ func (h *Host) supervise(ctx context.Context, path string) {
 		if ctx.Err() != nil {
 			return
 		}
-		if time.Since(started) > longestPause {
+		if time.Since(started) > respawnLimit {
 			pause = firstPause
 		}
 		if pause > firstPause {
