@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sockql/tables"
+	"sockql/tables/files"
 	"sockql/tables/internal/procfs"
 	"sockql/tables/processes"
 	"sockql/tables/sockets"
@@ -32,8 +33,12 @@ type Config struct {
 	// CgroupRoot is the mount point of the cgroup v2 hierarchy. Empty stands
 	// for the host's own.
 	CgroupRoot string
-	// Root is the directory that holds etc. Empty stands for the root directory.
+	// Root is the directory that stands for the root directory in the tables
+	// of files. Empty stands for the root directory.
 	Root string
+	// HashLimit is the size in bytes beyond which the table hash leaves a file
+	// out. Zero stands for osquery's 50 MiB, a negative number for no limit.
+	HashLimit int64
 	// Now is the clock. Nil stands for the system's.
 	Now func() time.Time
 }
@@ -73,19 +78,25 @@ func all(c Config, proc *procfs.FS) ([]tables.Table, error) {
 		return nil, err
 	}
 	var list []tables.Table
-	files := system.Config{Root: c.Root, Proc: proc}
+	etc := system.Config{Root: c.Root, Proc: proc}
+	disk := files.Config{Root: c.Root, Proc: proc, HashLimit: c.HashLimit}
 	for _, table := range []func() (tables.Table, error){
-		func() (tables.Table, error) { return system.EtcProtocols(files) },
-		func() (tables.Table, error) { return system.EtcServices(files) },
-		func() (tables.Table, error) { return system.Groups(files) },
+		func() (tables.Table, error) { return system.EtcProtocols(etc) },
+		func() (tables.Table, error) { return system.EtcServices(etc) },
+		func() (tables.Table, error) { return files.ExtendedAttributes(disk) },
+		func() (tables.Table, error) { return files.File(disk) },
+		func() (tables.Table, error) { return system.Groups(etc) },
+		func() (tables.Table, error) { return files.Hash(disk) },
 		host.ListeningPorts,
+		func() (tables.Table, error) { return files.Mounts(disk) },
 		host.NetworkNamespaces,
 		host.ProcessOpenSockets,
 		func() (tables.Table, error) { return processes.Processes(proc) },
 		host.SocketStates,
+		func() (tables.Table, error) { return files.SuidBin(disk) },
 		sockets.TCPStates,
 		func() (tables.Table, error) { return system.Time(c.Now) },
-		func() (tables.Table, error) { return system.Users(files) },
+		func() (tables.Table, error) { return system.Users(etc) },
 	} {
 		t, err := table()
 		if err != nil {

@@ -1,0 +1,115 @@
+package builtin_test
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"sockql/engine"
+	"sockql/tables"
+	"sockql/tables/builtin"
+)
+
+// open returns a connection to the tables of this host.
+func open(t testing.TB, c builtin.Config) *engine.Conn {
+	t.Helper()
+	list, err := builtin.Tables(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := engine.New(engine.Config{Tables: list})
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := e.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// query returns the rows of a statement, joined by a bar, in order.
+func query(t testing.TB, conn *engine.Conn, sql string) []string {
+	t.Helper()
+	r, err := conn.Query(context.Background(), sql)
+	if err != nil {
+		t.Fatalf("%s: %v", sql, err)
+	}
+	var rows []string
+	for _, row := range r.Rows {
+		var cells []string
+		for _, v := range row {
+			cells = append(cells, text(v))
+		}
+		rows = append(rows, strings.Join(cells, "|"))
+	}
+	slices.Sort(rows)
+	return rows
+}
+
+func text(v tables.Value) string {
+	if v.IsNull() {
+		return "NULL"
+	}
+	return v.String()
+}
+
+func expect(t *testing.T, conn *engine.Conn, sql string, want ...string) {
+	t.Helper()
+	if got := query(t, conn, sql); !slices.Equal(got, want) {
+		t.Errorf("%s:\n got %q\nwant %q", sql, got, want)
+	}
+}
+
+func TestFilesThroughSQL(t *testing.T) {
+	root := t.TempDir()
+	for name, content := range map[string]string{"home/ann/.ssh/id": "abc", "home/ann/note": "hello", "home/bob/note": "hello", "etc/passwd": ""} {
+		path := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn := open(t, builtin.Config{Root: root})
+	expect(t, conn, "select path, type from file where directory = '/home/ann'", "/home/ann/.ssh|directory", "/home/ann/note|regular")
+	expect(t, conn, "select path from file where path = '/home/ann/note' or path like '/home/b%/%'", "/home/ann/note", "/home/bob/note")
+	expect(t, conn, "select path from file where path like '/home/a%/%' or path like '/home/b%/%' or directory = '/etc'", "/etc/passwd", "/home/ann/note", "/home/bob/note")
+	expect(t, conn, "select path from file where path in ('/etc/passwd', '/home/bob/note', '/none') and filename = 'note'", "/home/bob/note")
+	expect(t, conn, "select f.path, md5 from file f join hash h on f.path = h.path where f.path like '/home/%%' and type = 'regular'",
+		"/home/ann/.ssh/id|900150983cd24fb0d6963f7d28e17f72", "/home/ann/note|5d41402abc4b2a76b9719d911017c592", "/home/bob/note|5d41402abc4b2a76b9719d911017c592")
+	expect(t, conn, "select md5 from (select '/home/ann/note' as p union select '/home') x left join hash on hash.path = x.p", "5d41402abc4b2a76b9719d911017c592", "NULL")
+	expect(t, conn, "select count(*) from hash where path like '/home/%/note'", "2")
+	expect(t, conn, "select path from hash where sha1 = 'AAF4C61DDCC5E8A2DABEDE0F3B482CD9AEA9434D' and directory like '/home/%'", "/home/ann/note", "/home/bob/note")
+	for _, sql := range []string{"select * from file", "select * from hash where md5 = 'x'", "select * from extended_attributes", "select * from file where path > '/etc'"} {
+		if _, err := conn.Query(context.Background(), sql); err == nil || !strings.Contains(err.Error(), "queried without a required column in the WHERE clause") {
+			t.Errorf("%s: %v", sql, err)
+		}
+	}
+}
+
+// Many processes run one program: its file is read once.
+func TestJoinHashesEachFileOnce(t *testing.T) {
+	sleep, err := exec.LookPath("sleep")
+	if err != nil {
+		t.Skipf("needs sleep: %v", err)
+	}
+	for range 5 {
+		cmd := exec.Command(sleep, "1000")
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	}
+	conn := open(t, builtin.Config{HashLimit: -1})
+	rows := query(t, conn, "select p.path, h.sha256, count(*) from processes p join hash h on p.path = h.path where p.name = 'sleep' group by 1, 2")
+	if len(rows) != 1 || strings.Contains(rows[0], "NULL") {
+		t.Errorf("%q", rows)
+	}
+}
