@@ -7,8 +7,9 @@ import (
 	"sockql/tables"
 )
 
-// maxSnapshot bounds what a snapshot may hold: bytes of cells and texts.
-const maxSnapshot = 64 << 20
+// maxSnapshots bounds what the snapshots of one statement may hold together:
+// bytes of cells and texts.
+const maxSnapshots = 64 << 20
 
 // cellBytes is what a cell takes beside its text.
 const cellBytes = 32
@@ -25,12 +26,13 @@ type snapshot struct {
 	width    int
 	cells    []tables.Value
 	rows     int
-	bytes    int
 	at       int // first cell of the current row
+	bytes    int
+	total    *int // bytes of all snapshots of the statement
 }
 
-func newSnapshot(schema *tables.Schema, used uint64) *snapshot {
-	s := &snapshot{position: make([]int, len(schema.Columns))}
+func newSnapshot(schema *tables.Schema, used uint64, total *int) *snapshot {
+	s := &snapshot{position: make([]int, len(schema.Columns)), total: total}
 	for i := range s.position {
 		s.position[i] = -1
 		if used&(1<<min(i, 63)) != 0 {
@@ -46,6 +48,7 @@ func newSnapshot(schema *tables.Schema, used uint64) *snapshot {
 func (s *snapshot) add(row tables.Row) bool {
 	s.at = len(s.cells)
 	s.rows++
+	before := s.bytes
 	for column, position := range s.position {
 		if position < 0 {
 			continue
@@ -63,7 +66,16 @@ func (s *snapshot) add(row tables.Row) bool {
 		s.cells = append(s.cells, v)
 		s.bytes += cellBytes
 	}
-	return s.bytes <= maxSnapshot
+	*s.total += s.bytes - before
+	return *s.total <= maxSnapshots
+}
+
+// drop gives up what the snapshot holds; nil holds nothing.
+func (s *snapshot) drop() {
+	if s != nil {
+		*s.total -= s.bytes
+		*s = snapshot{}
+	}
 }
 
 // seek stands at a row and reports whether there is one.

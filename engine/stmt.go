@@ -26,6 +26,7 @@ type Stmt struct {
 	row          []tables.Value
 	scans        map[scanKey]*ScanStats
 	instructions int64
+	copied       int // bytes of snapshots
 	done, closed bool
 	err          error
 }

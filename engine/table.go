@@ -115,8 +115,10 @@ func (c *cursor) Filter(text string, args *sqlite.Args) (tables.Row, error) {
 	c.stats.Scans++
 	c.ids.restart()
 	again := c.asked && sameQuestion(&c.question, &request)
+	c.recording.drop()
 	c.asked, c.question, c.recording = true, request, nil
 	if !again {
+		c.copy.drop()
 		c.copy, c.huge = nil, false
 	}
 	c.replaying = c.copy != nil
@@ -126,7 +128,7 @@ func (c *cursor) Filter(text string, args *sqlite.Args) (tables.Row, error) {
 		return c.Next()
 	}
 	if again && !c.huge {
-		c.recording = newSnapshot(c.module.schema, c.plan.Used)
+		c.recording = newSnapshot(c.module.schema, c.plan.Used, &c.module.conn.running.copied)
 	}
 	c.startScan()
 	return c.Next()
@@ -201,7 +203,7 @@ func (c *cursor) advance() (tables.Row, error) {
 		return c.record(blankRow{}), nil
 	}
 	if c.err == nil {
-		c.copy = c.recording
+		c.copy, c.recording = c.recording, nil
 	}
 	return nil, c.err
 }
@@ -212,6 +214,7 @@ func (c *cursor) record(row tables.Row) tables.Row {
 		return row
 	}
 	if !c.recording.add(row) {
+		c.recording.drop()
 		c.recording, c.huge = nil, true
 		return row
 	}
@@ -229,6 +232,8 @@ func (c *cursor) RowID() int64 { return c.ids.of(c) }
 
 func (c *cursor) Close() {
 	c.stopScan()
+	c.recording.drop()
+	c.copy.drop()
 	c.recording, c.copy, c.asked = nil, nil, false
 }
 
