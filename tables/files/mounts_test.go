@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -93,12 +94,12 @@ func TestMountsAgreeWithFindmnt(t *testing.T) {
 func TestMountsThatDoNotAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dead := make(chan struct{})
-		asked := 0
+		var asked atomic.Int32
 		a := &asker{limit: fileSystemLimit, late: map[string]bool{}, resolve: func(p string) (string, error) { return p, nil },
 			statfs: func(path string, s *unix.Statfs_t) error {
 				switch path {
 				case "/dead":
-					asked++
+					asked.Add(1)
 					<-dead
 				case "/denied":
 					return unix.EACCES
@@ -122,8 +123,8 @@ func TestMountsThatDoNotAnswer(t *testing.T) {
 				t.Error("a dead file system answered")
 			}
 		}
-		if took := time.Since(start); took != fileSystemLimit || asked != 1 {
-			t.Errorf("asked %d times, waited %v", asked, took)
+		if took := time.Since(start); took != fileSystemLimit || asked.Load() != 1 {
+			t.Errorf("asked %d times, waited %v", asked.Load(), took)
 		}
 		if r := counts("/alive", "ext4"); !r.asked || r.statfs.Blocks != 7 {
 			t.Error("no answer")
@@ -138,7 +139,7 @@ func TestMountsThatDoNotAnswer(t *testing.T) {
 		}
 		close(dead)
 		synctest.Wait()
-		if r := counts("/dead", "nfs"); !r.asked || asked != 2 {
+		if r := counts("/dead", "nfs"); !r.asked || asked.Load() != 2 {
 			t.Error("it is not asked again once it has answered")
 		}
 		ctx, cancel := context.WithCancel(t.Context())
