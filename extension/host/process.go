@@ -132,10 +132,11 @@ func (h *Host) supervise(ctx context.Context, path string) {
 		if time.Since(started) > respawnLimit {
 			pause = firstPause
 		}
+		message := "extension ended, starting it again"
 		if pause > firstPause {
-			h.log.Warn("Extension respawning too quickly: "+path, "pause", pause)
+			message = "Extension respawning too quickly" // osquery's text
 		}
-		h.log.Warn("extension ended, starting it again", "path", path, "error", err, "pause", pause)
+		h.log.Warn(message, "path", path, "error", err, "pause", pause)
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():

@@ -87,7 +87,7 @@ func (t *remote) Scan(ctx context.Context, q *tables.Query, yield func(tables.Ro
 	var lists []list
 	for _, k := range q.Constraints() {
 		info := &t.schema.Columns[k.Column]
-		if !info.Flags.Any(selective) || !comparable(info.Type, k.Op) {
+		if !info.Flags.Any(selective) || !passedOn(info.Type, k.Op) {
 			continue
 		}
 		var exprs []term
@@ -126,9 +126,14 @@ func (t *remote) Scan(ctx context.Context, q *tables.Query, yield func(tables.Ro
 	}
 }
 
-// comparable reports whether osqueryd passes on such a term.
-func comparable(t tables.Type, op tables.Op) bool {
-	return t == tables.Text || op != tables.OpLike && op != tables.OpGlob
+// passedOn reports whether osqueryd passes on such a term: texts are not
+// compared by size, which here SQLite does to narrow a GLOB.
+func passedOn(t tables.Type, op tables.Op) bool {
+	switch op {
+	case tables.OpLT, tables.OpLE, tables.OpGT, tables.OpGE:
+		return t != tables.Text
+	}
+	return true
 }
 
 // A list is an IN list that is asked for one value after the other.
