@@ -156,11 +156,20 @@ func TestKernelConformance(t *testing.T) {
 		ns.Packet(t, unix.SOCK_RAW, unix.ETH_P_ALL), ns.Netlink(t, unix.NETLINK_ROUTE), ns.BoundInactive(t, "127.0.0.1:0"),
 		ns.Socket(t, unix.AF_INET6, unix.SOCK_STREAM, 0), ns.Unix(t, unix.SOCK_DGRAM, names[6]))
 	eachSource(t, func(t *testing.T, h *Host) {
-		for _, table := range []tables.Table{must(t)(h.ProcessOpenSockets()), must(t)(h.ListeningPorts()), must(t)(h.SocketStates())} {
+		list := []tables.Table{must(t)(h.ProcessOpenSockets()), must(t)(h.ListeningPorts()), must(t)(h.SocketStates())}
+		if h.source == Procfs {
+			list = list[:1] // text takes long to write, and the recorded trees test it
+		}
+		for _, table := range list {
 			t.Run(table.Schema().Name, func(t *testing.T) {
-				// Netlink is left out: two scans at once see each other's.
+				// Netlink is left out: two scans at once see each other's. The
+				// ownerless cost a walk through every process each time.
+				pids := []any{os.Getpid(), holder.PID}
+				if h.source == Auto && table.Schema().Name == "process_open_sockets" {
+					pids = append(pids, -1)
+				}
 				tabletest.Run(t, table, tabletest.Options{Stable: true, Constraints: []tables.Constraint{
-					in(table, ns), where(table, "family", tables.OpEq, 1, 2, 10, 17), where(table, "pid", tables.OpEq, os.Getpid(), holder.PID, -1),
+					in(table, ns), where(table, "family", tables.OpEq, 1, 2, 10, 17), where(table, "pid", tables.OpEq, pids...),
 				}})
 			})
 		}

@@ -272,22 +272,25 @@ type term struct {
 }
 
 // constraints makes terms of the values that a column has, and of others.
-func constraints(c *tables.ColumnInfo, i int, rows []cells) []term {
+func constraints(c *tables.ColumnInfo, at int, rows []cells) []term {
 	var present []tables.Value
 	for _, row := range rows {
-		if v := row[i]; !v.IsNull() && !slices.ContainsFunc(present, v.Equal) && len(present) < 8 {
+		if v := row[at]; !v.IsNull() && !slices.ContainsFunc(present, v.Equal) && len(present) < 8 {
 			present = append(present, v)
 		}
 	}
 	var terms []term
 	equal := func(written, meant []tables.Value) {
 		terms = append(terms, term{
-			tables.Constraint{Column: i, Op: tables.OpEq, Values: written},
+			tables.Constraint{Column: at, Op: tables.OpEq, Values: written},
 			func(v tables.Value) bool { return slices.ContainsFunc(meant, v.Equal) },
 		})
 	}
-	for _, v := range present {
+	for i, v := range present {
 		equal([]tables.Value{v}, []tables.Value{v})
+		if i >= 3 { // enough of the rest
+			continue
+		}
 		switch v.Kind() {
 		case tables.KindInt:
 			equal([]tables.Value{tables.String(" " + v.String())}, []tables.Value{v})
@@ -299,13 +302,13 @@ func constraints(c *tables.ColumnInfo, i int, rows []cells) []term {
 				tables.OpGE: func(a, b int64) bool { return a >= b },
 			} {
 				terms = append(terms, term{
-					tables.Constraint{Column: i, Op: op, Values: []tables.Value{v}},
+					tables.Constraint{Column: at, Op: op, Values: []tables.Value{v}},
 					func(w tables.Value) bool { return !w.IsNull() && holds(w.Int64(), v.Int64()) },
 				})
 			}
 		case tables.KindText:
 			terms = append(terms, term{
-				tables.Constraint{Column: i, Op: tables.OpLike, Values: []tables.Value{tables.String("%")}},
+				tables.Constraint{Column: at, Op: tables.OpLike, Values: []tables.Value{tables.String("%")}},
 				func(w tables.Value) bool { return !w.IsNull() },
 			})
 		}
@@ -317,7 +320,7 @@ func constraints(c *tables.ColumnInfo, i int, rows []cells) []term {
 	equal(append(slices.Clone(present), tables.Null(), absent), present)
 	equal([]tables.Value{absent}, nil)
 	terms = append(terms, term{
-		tables.Constraint{Column: i, Op: tables.OpIs, Values: []tables.Value{tables.Null()}},
+		tables.Constraint{Column: at, Op: tables.OpIs, Values: []tables.Value{tables.Null()}},
 		tables.Value.IsNull,
 	})
 	return terms
