@@ -125,11 +125,23 @@ func (s *shell) dot(ctx context.Context, line string) error {
 		}
 		return s.interruptible(ctx, func(ctx context.Context) error { return c.run(s, ctx, args) })
 	}
+	return s.misused(commands, name)
+}
+
+// misused says what is wrong with a dot command, in osqueryi's words. A person
+// also learns what would be right, and everybody does where osqueryi has no
+// such command.
+func (s *shell) misused(commands []dotCommand, name string) error {
 	err := fmt.Errorf("unknown command or invalid arguments:  %q. Enter \".help\" for help", name)
+	var names []string
 	for _, c := range commands {
-		if c.ours && c.name == name {
+		if len(name) >= c.least && strings.HasPrefix(c.name, name) && (c.ours || s.prompt) {
 			return fmt.Errorf("%w\nUsage: .%s %s", err, c.name, c.args)
 		}
+		names = append(names, c.name)
+	}
+	if near := nearest(name, names); near != "" && s.prompt {
+		return fmt.Errorf("%w\nDid you mean .%s?", err, near)
 	}
 	return err
 }

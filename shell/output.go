@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strings"
 	"sync"
 	"time"
@@ -73,6 +74,7 @@ type sink struct {
 	held    []byte
 	cmd     *exec.Cmd
 	pipe    io.WriteCloser
+	signals chan os.Signal
 }
 
 // open returns where the next results go.
@@ -175,6 +177,10 @@ func (k *sink) startPager() error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
+	// Ctrl-C is the pager's own as long as it runs: nobody is to be left
+	// alone with it.
+	k.signals = make(chan os.Signal, 1)
+	signal.Notify(k.signals, os.Interrupt)
 	k.cmd, k.pipe = cmd, pipe
 	return nil
 }
@@ -190,6 +196,7 @@ func (k *sink) Close() error {
 		k.pipe.Close()
 		// Its status says how somebody left it, nothing about the result.
 		k.cmd.Wait()
+		signal.Stop(k.signals)
 	}
 	if k.file != nil {
 		err = errors.Join(err, k.file.Close())

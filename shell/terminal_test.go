@@ -169,6 +169,18 @@ func TestPrompt(t *testing.T) {
 	s.expect(`Error: no such table: peple`)
 	s.expect(`Did you mean people\?`)
 	s.expect(prompt)
+	for keys, want := range map[string]string{
+		".tabels":                `Did you mean \.tables\?`,
+		".echo":                  `Usage: \.echo ON\|OFF`,
+		".mode nosuch":           `mode should be one of: aligned .*; got "nosuch"`,
+		"select * from nowhere;": `\.tables lists the tables`,
+		"select x from people;":  `\.describe people shows the columns`,
+		"select * from keyed;":   `Add a condition such as WHERE n = `,
+	} {
+		s.send(keys + "\r")
+		s.expect(want)
+		s.expect(prompt)
+	}
 	s.send("\x04")
 	if got := s.status(); got != 0 {
 		t.Errorf("exit status after Ctrl-D is %d", got)

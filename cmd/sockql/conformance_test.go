@@ -93,6 +93,9 @@ func TestConformance(t *testing.T) {
 	lines := bufio.NewScanner(f)
 	lines.Buffer(nil, 1<<20)
 	for n := 1; lines.Scan(); n++ {
+		if n%everyNth != 0 {
+			continue
+		}
 		var r recorded
 		if err := json.Unmarshal(lines.Bytes(), &r); err != nil {
 			t.Fatalf("line %d: %v", n, err)

@@ -28,7 +28,10 @@ func run(args []string) int {
 		Getenv:  os.Getenv,
 		Engine:  newEngine,
 		// The subcommands beside the shell, one a line.
-		Subcommands: []shell.Subcommand{},
+		Subcommands: []shell.Subcommand{
+			{Name: "doctor", Summary: "say which sources work here, and what the others need", Run: examine},
+			{Name: "record", Summary: "write this host to a directory for --proc", Run: keep},
+		},
 	}, args)
 }
 
