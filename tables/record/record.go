@@ -168,31 +168,52 @@ func (r *recorder) finish() error {
 
 // findSpaces finds the network namespaces of processes and of bind mounts.
 func (r *recorder) findSpaces(pids []int32) {
+	var untold []int32
 	for _, pid := range pids {
 		inode, err := r.proc.NetNS(pid)
-		key := inode
 		if errors.Is(err, fs.ErrPermission) {
-			identity, err := r.proc.NetIdentity(pid)
-			if err != nil {
-				continue
-			}
-			key = identity | hidden
-		} else if err != nil {
+			untold = append(untold, pid)
+		}
+		if err != nil {
 			continue // gone, or a zombie
 		}
-		sp := r.spaces[key]
-		if sp == nil {
-			sp = &space{inode: inode}
-			r.spaces[key] = sp
+		r.join(pid, inode, inode)
+	}
+	identities := map[uint64]uint64{} // of spaces with a number
+	if len(untold) > 0 {
+		for pid, key := range r.byPID {
+			if identity, err := r.proc.NetIdentity(pid); err == nil {
+				identities[identity] = key
+			}
 		}
-		sp.pids = append(sp.pids, pid)
-		r.byPID[pid] = key
+	}
+	for _, pid := range untold {
+		identity, err := r.proc.NetIdentity(pid)
+		if err != nil {
+			continue
+		}
+		if inode, known := identities[identity]; known {
+			r.join(pid, inode, inode)
+			continue
+		}
+		r.join(pid, identity|hidden, 0)
 	}
 	for _, m := range netns.Find(r.config.Proc, pids, r.warn) {
 		if r.spaces[m.Inode] == nil {
 			r.spaces[m.Inode] = &space{inode: m.Inode, mount: &m}
 		}
 	}
+}
+
+// join notes that a process lives in a space.
+func (r *recorder) join(pid int32, key, inode uint64) {
+	sp := r.spaces[key]
+	if sp == nil {
+		sp = &space{inode: inode}
+		r.spaces[key] = sp
+	}
+	sp.pids = append(sp.pids, pid)
+	r.byPID[pid] = key
 }
 
 // netFiles are the files of PID/net that the tables read.
