@@ -84,7 +84,7 @@ func TestTextBeyondJSON(t *testing.T) {
 		t.Errorf("SQL is %q, want %q", got, want)
 	}
 	wantWarnings(t, c,
-		`osquery.conf:7:23: unknown key of a query "odd"`,
+		`osquery.conf:7:22: unknown key of a query "odd"`,
 		`osquery.conf:9:1: unknown key "odd"`)
 }
 

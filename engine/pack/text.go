@@ -142,7 +142,8 @@ func (s *source) parse() (node, error) {
 	if err := json.Unmarshal(s.clean, &raw); err != nil {
 		at := len(s.clean)
 		var syntax *json.SyntaxError
-		if errors.As(err, &syntax) && syntax.Offset > 0 && len(bytes.TrimSpace(s.clean)) > 0 {
+		// Where the text ends too early, the offset is that of its last byte.
+		if errors.As(err, &syntax) && syntax.Error() != "unexpected end of JSON input" {
 			at = int(syntax.Offset) - 1
 		}
 		return node{}, &SyntaxError{Position: s.position(at), Err: err}
