@@ -138,8 +138,16 @@ func (c *collector) collect(ctx context.Context, a *question) ([]entry, error) {
 	if err != nil || len(spaces) == 0 && len(pids) == 0 {
 		return nil, err
 	}
+	before := c.clock
 	if err := c.readLists(ctx, spaces, a); err != nil {
 		return nil, err
+	}
+	if a.ownerless && c.clock > before {
+		// Processes that were born meanwhile may hold sockets of the lists.
+		if c.pids, err = c.host.proc.PIDs(nil); err != nil {
+			return nil, fmt.Errorf("sockets: list processes: %w", err)
+		}
+		pids = c.pids
 	}
 	if a.request.NoHolders && !(c.looksUp() && a.mayBeUnlisted()) {
 		return c.withoutHolders(spaces, a), nil

@@ -539,3 +539,25 @@ func ssAddress(address, port string) string {
 	}
 	return address + ":" + port
 }
+
+// TestBornMeanwhile has a process appear after processes were listed and before
+// descriptors are read: what it holds is not without an owner.
+func TestBornMeanwhile(t *testing.T) {
+	root := fixtures.Unpack(t, "bash")
+	hidden := filepath.Join(t.TempDir(), "812")
+	if err := os.Rename(filepath.Join(root, "812"), hidden); err != nil {
+		t.Fatal(err)
+	}
+	born := func(path string) error {
+		if path == "1/net/tcp" || path == "14960/net/tcp" {
+			if err := os.Rename(hidden, filepath.Join(root, "812")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				t.Error(err)
+			}
+		}
+		return nil
+	}
+	h := newHost(t, root, Auto, procfs.OnOpen(born))
+	table := must(t)(h.ProcessOpenSockets())
+	got, _ := ask(t, table, "pid fd socket", where(table, "family", tables.OpEq, 2), where(table, "local_port", tables.OpEq, 22), where(table, "remote_port", tables.OpEq, 0))
+	wantRows(t, got, []string{"812|3|23106"})
+}

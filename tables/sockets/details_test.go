@@ -1,6 +1,7 @@
 package sockets
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -140,5 +141,25 @@ func TestKernelOtherFamilies(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestKernelNetlinkAlone has the source named, and says what it cannot tell.
+func TestKernelNetlinkAlone(t *testing.T) {
+	ns := kerneltest.NewNamespace(t)
+	listener := ns.Listen(t, "127.0.0.1:0")
+	kerneltest.Hold(t, ns, ns.Ping(t, "127.0.0.1:0"))
+	table := must(t)(newHost(t, "/proc", Netlink).ProcessOpenSockets())
+	got, warnings := ask(t, table, "socket local_port", in(table, ns), where(table, "family", tables.OpEq, unix.AF_INET), where(table, "pid", tables.OpEq, os.Getpid()))
+	if want := fmt.Sprintf("%d|%d", listener.Inode(), listener.Local().Port()); !slices.Contains(got, want) {
+		t.Errorf("%q is not among %q", want, got)
+	}
+	if !slices.ContainsFunc(warnings, func(w error) bool {
+		return errors.Is(w, tables.ErrUnavailable) && strings.Contains(w.Error(), "icmp")
+	}) {
+		t.Errorf("no warning says that sock_diag lists no ping sockets: %v", warnings)
+	}
+	if got, warnings := ask(t, table, "socket", in(table, ns), where(table, "protocol", tables.OpEq, 6)); len(got) == 0 || slices.ContainsFunc(warnings, func(w error) bool { return errors.Is(w, tables.ErrUnavailable) }) {
+		t.Errorf("TCP alone: %q, warnings %v", got, warnings)
 	}
 }

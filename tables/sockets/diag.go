@@ -144,8 +144,8 @@ func (c *collector) open(sp *space) (*netns.Handle, error) {
 			return h, nil
 		case err == nil:
 			h.Close() // it has moved, or is another process by now
-		case errors.Is(err, fs.ErrPermission):
-			return nil, err // as it will be with the others
+		case errors.Is(err, fs.ErrPermission) && sp.inode == 0:
+			return nil, err // as it was with the others, or the number were known
 		default:
 			failure = err
 		}

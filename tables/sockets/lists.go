@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"net/netip"
 	"slices"
+	"strings"
 
+	"sockql/tables"
 	"sockql/tables/internal/procfs"
 	"sockql/tables/internal/socket"
 )
@@ -130,6 +132,9 @@ func (c *collector) readSpace(ctx context.Context, sp *space, a *question) error
 		}
 		wanted &^= answered
 	}
+	if c.host.source == Netlink {
+		c.warnUnanswered(wanted & procfs.Kinds)
+	}
 	for _, k := range kindInfos {
 		if wanted&k.kind == 0 {
 			continue
@@ -143,6 +148,20 @@ func (c *collector) readSpace(ctx context.Context, sp *space, a *question) error
 		}
 	}
 	return nil
+}
+
+// warnUnanswered tells somebody who insists on netlink what it leaves out.
+func (c *collector) warnUnanswered(kinds socket.Kind) {
+	var names []string
+	for _, k := range kindInfos {
+		if kinds&k.kind != 0 {
+			names = append(names, k.name)
+		}
+	}
+	if names != nil {
+		c.warn(fmt.Errorf("sockets: sock_diag lists no sockets of the kinds %s: %w; source %q reads them from procfs",
+			strings.Join(names, ", "), tables.ErrUnavailable, Auto))
+	}
 }
 
 // readText reads one list from the text of procfs, whole: the kernel writes all
