@@ -160,13 +160,10 @@ func (s *shell) tables(_ context.Context, args []string) error {
 
 // page prints what may be longer than the screen.
 func (s *shell) page(print func(io.Writer)) error {
-	out, err := s.open()
-	if err != nil {
-		return err
-	}
+	out := s.open()
 	var b strings.Builder
 	print(&b)
-	_, err = io.WriteString(out, b.String())
+	_, err := io.WriteString(out, b.String())
 	if err = errors.Join(err, out.Close()); quiet(err) {
 		return nil
 	}
@@ -412,10 +409,7 @@ func (s *shell) types(ctx context.Context, sql string) (err error) {
 	if err != nil || st == nil {
 		return err
 	}
-	out, err := s.open()
-	if err != nil {
-		return err
-	}
+	out := s.open()
 	printer := render.New(out, s.renderOptions(out))
 	printer.Columns([]string{"name", "type"})
 	for _, c := range st.Columns() {

@@ -68,7 +68,7 @@ var flagDefs = append([]flagDef{
 
 	{name: "proc", kind: stringFlag, arg: "DIR", doc: "read this /proc: a container's view of its host, a recorded tree", ours: true, complete: "dir"},
 	{name: "source", kind: stringFlag, value: "auto", arg: "NAME", doc: "where sockets come from", choices: []string{"auto", "netlink", "procfs"}, ours: true},
-	{name: "typed", doc: "JSON keeps numbers as numbers, NULL as null and blobs as base64", ours: true},
+	{name: "typed", doc: "print JSON whose numbers are numbers, with null for NULL and base64 for blobs", ours: true},
 	{name: "mode", kind: stringFlag, arg: "MODE", doc: "print in this mode", choices: modeNames(), ours: true},
 	{name: "jsonl", doc: "print one JSON object per line and no array", ours: true},
 	{name: "markdown", doc: "print a Markdown table", ours: true},

@@ -159,24 +159,32 @@ func offered(enable, disable string) func(string) bool {
 }
 
 // mode returns the output mode that flags ask for. Of several the first counts
-// in osqueryi's order: list, line, csv, json_pretty, json.
+// in osqueryi's order: list, line, csv, json_pretty, json. --typed alone means
+// json.
 func (f *flags) mode() (render.Mode, error) {
-	if name := f.string("mode"); name != "" {
-		m, _ := render.ParseMode(name)
+	m, chosen := f.chosenMode()
+	switch {
+	case !f.bool("typed") || m == render.JSON || m == render.JSONPretty || m == render.JSONL:
 		return m, nil
+	case chosen:
+		return 0, &usageError{message: fmt.Sprintf("flag 'typed' has no meaning in mode %s", m), hint: "It is for --json, --json_pretty and --jsonl."}
+	}
+	return render.JSON, nil
+}
+
+func (f *flags) chosenMode() (m render.Mode, chosen bool) {
+	if name := f.string("mode"); name != "" {
+		return render.ParseMode(name)
 	}
 	for _, m := range []render.Mode{
 		render.List, render.Line, render.CSV, render.Column, render.TSV, render.Markdown, render.Expanded,
 		render.JSONPretty, render.JSONL, render.JSON,
 	} {
 		if f.bool(m.String()) {
-			return m, nil
+			return m, true
 		}
 	}
-	if f.bool("typed") {
-		return 0, &usageError{message: "flag 'typed' needs a JSON mode", hint: "Add --json, --json_pretty or --jsonl."}
-	}
-	return render.Pretty, nil
+	return render.Pretty, false
 }
 
 // run does what flags and arguments ask for.
@@ -210,7 +218,7 @@ func (s *shell) work(args []string) (func(context.Context) error, error) {
 	var asked []string
 	for _, name := range []string{"L", "A", "pack", "query", "query_file"} {
 		if s.flags.given[name] && s.flags.string(name) != "false" {
-			asked = append(asked, "--"+name)
+			asked = append(asked, flagName(*findFlag(name)))
 		}
 	}
 	if len(asked) > 1 {

@@ -8,13 +8,10 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
-	"sync"
-	"time"
 
 	"golang.org/x/term"
 
 	"sockql/engine"
-	"sockql/shell/internal/render"
 )
 
 // terminal is what the shell knows of the terminal it may have.
@@ -59,6 +56,7 @@ type sink struct {
 	w        io.Writer
 	file     *os.File // closed at the end
 	terminal bool
+	color    bool
 	progress *progress
 
 	// What is to be said once the output is closed.
@@ -78,21 +76,21 @@ type sink struct {
 }
 
 // open returns where the next results go.
-func (s *shell) open() (*sink, error) {
-	k := &sink{shell: s, w: s.stdout}
+func (s *shell) open() *sink {
+	k := &sink{shell: s, w: s.stdout, color: s.term.color}
 	switch {
 	case s.once != nil:
-		k.w, k.file = s.once, s.once
+		k.w, k.file, k.color = s.once, s.once, false
 		s.once = nil
 	case s.output != nil:
-		k.w = s.output
+		k.w, k.color = s.output, false
 	case s.term.out:
 		k.terminal = true
 		if columns, lines := s.term.size(); s.pager && s.term.in && lines > 2 {
 			k.paging, k.columns, k.limit = true, columns, lines-2
 		}
 	}
-	return k, nil
+	return k
 }
 
 // Write takes what a renderer has written.
@@ -211,64 +209,4 @@ func redirect(path string) (*os.File, error) {
 		return nil, fmt.Errorf("%w; results stay on standard output", err)
 	}
 	return f, nil
-}
-
-// progress shows on a terminal that a long statement is alive, until its first
-// output. Its methods may be called on nil and from any goroutine.
-type progress struct {
-	mu      sync.Mutex
-	w       io.Writer
-	started time.Time
-	shown   bool
-	done    bool
-	stopped chan struct{}
-}
-
-// startProgress shows a line on standard error after half a second.
-func (s *shell) startProgress(out *sink, printer *render.Printer) *progress {
-	if !s.term.err || !s.flags.bool("progress") {
-		return nil
-	}
-	p := &progress{w: s.stderr, started: time.Now(), stopped: make(chan struct{})}
-	out.progress = p
-	go p.run(printer)
-	return p
-}
-
-func (p *progress) run(printer *render.Printer) {
-	tick := time.NewTicker(500 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		select {
-		case <-p.stopped:
-			return
-		case <-tick.C:
-		}
-		p.mu.Lock()
-		if !p.done {
-			p.shown = true
-			fmt.Fprintf(p.w, "\r\x1b[K%.1f s, %d rows", time.Since(p.started).Seconds(), printer.Rows())
-		}
-		p.mu.Unlock()
-	}
-}
-
-// clear removes the line for good.
-func (p *progress) clear() {
-	if p == nil {
-		return
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.shown {
-		fmt.Fprint(p.w, "\r\x1b[K")
-	}
-	p.shown, p.done = false, true
-}
-
-func (p *progress) stop() {
-	if p != nil {
-		p.clear()
-		close(p.stopped)
-	}
 }

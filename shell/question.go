@@ -101,6 +101,9 @@ func (s *shell) question(args []string) (func(context.Context) error, error) {
 	all := questions()
 	i := slices.IndexFunc(all, func(q question) bool { return q.name == args[0] })
 	if i < 0 {
+		if slices.ContainsFunc(s.config.Subcommands, func(c Subcommand) bool { return c.Name == args[0] }) {
+			return nil, &usageError{message: fmt.Sprintf("the command %s comes before its flags", args[0]), hint: "Usage: sockql " + args[0] + " [flags]"}
+		}
 		return nil, nil
 	}
 	q := all[i]
@@ -155,10 +158,7 @@ func (s *shell) resolved(ctx context.Context, sql, column string) error {
 		}
 	}
 	found := lookUp(ctx, addresses)
-	out, err := s.open()
-	if err != nil {
-		return err
-	}
+	out := s.open()
 	printer := render.New(out, s.renderOptions(out))
 	printer.Columns(slices.Insert(names, remote+1, "remote_name"))
 	for _, row := range rows {

@@ -99,12 +99,9 @@ func quiet(err error) bool {
 // so that --json makes one array of them. It stops at the first error, which
 // it returns after what was found so far has been printed.
 func (s *shell) exec(ctx context.Context, sql string) error {
-	out, err := s.open()
-	if err != nil {
-		return err
-	}
+	out := s.open()
 	started := startTimer()
-	err = s.print(ctx, out, sql)
+	err := s.print(ctx, out, sql)
 	if e := out.Close(); err == nil {
 		err = e
 	}
@@ -199,12 +196,9 @@ func (s *shell) renderOptions(out *sink) render.Options {
 		// osqueryi's .nullvalue does not reach these.
 		o.Null = s.flagNull
 	}
-	if out.terminal {
-		o.Terminal = true
-		o.Color = s.term.color
-		if s.autoExpand {
-			o.Screen, _ = s.term.size()
-		}
+	o.Terminal, o.Color = out.terminal, out.color
+	if out.terminal && s.autoExpand {
+		o.Screen, _ = s.term.size()
 	}
 	return o
 }

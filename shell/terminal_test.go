@@ -377,7 +377,11 @@ func TestColours(t *testing.T) {
 			t.Errorf("%s: colours are %v: %q", c.name, got, s.output())
 		}
 	}
-	out, err := exec.Command("sockql", "select 1 as header").Output()
+	out, err := exec.Command("sockql", "--color=always", "select 1 as header").Output()
+	if err != nil || !bytes.Contains(out, []byte("\x1b[1mheader")) {
+		t.Errorf("a pipe with --color=always got %q, %v", out, err)
+	}
+	out, err = exec.Command("sockql", "select 1 as header").Output()
 	if err != nil || bytes.Contains(out, []byte("\x1b")) {
 		t.Errorf("a pipe got %q, %v", out, err)
 	}

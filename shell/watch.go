@@ -53,10 +53,7 @@ func (s *shell) watch(ctx context.Context, every, sql string) error {
 	}
 	w := &watcher{shell: s, sql: strings.TrimSuffix(strings.TrimSpace(sql), ";"), every: d}
 	w.ordered = hasOrder(w.sql)
-	out, err := s.open()
-	if err != nil {
-		return err
-	}
+	out := s.open()
 	out.paging = false
 	defer out.Close()
 	if out.terminal {
