@@ -50,7 +50,7 @@ func Call[T any](ctx context.Context, path string, f func(context.Context, *osqu
 		}
 	}()
 	// How long an answer may take to begin is for ctx to say.
-	c := newConn(raw, stall, 0)
+	c := newConn(raw, answerBuffer, requestBuffer, stall, 0)
 	p := c.protocol()
 	return f(ctx, osquery.NewExtensionManagerClientProtocol(c, p, p))
 }

@@ -124,7 +124,7 @@ func (s *Server) Serve(ctx context.Context, l *net.UnixListener, processor thrif
 			continue
 		}
 		pause = 0
-		c := newConn(raw, orDefault(s.Stall, stall), s.Idle)
+		c := newConn(raw, requestBuffer, answerBuffer, orDefault(s.Stall, stall), s.Idle)
 		mu.Lock()
 		conns[c] = false
 		mu.Unlock()

@@ -324,7 +324,7 @@ func FuzzServer(f *testing.F) {
 			a.Close()
 		})
 		wg.Go(func() { io.Copy(io.Discard, a) })
-		c := newConn(b, time.Second, 0)
+		c := newConn(b, requestBuffer, answerBuffer, time.Second, 0)
 		for p := c.protocol(); ; {
 			if ok, _ := osquery.NewExtensionProcessor(echo{}).Process(t.Context(), p, p); !ok {
 				break
