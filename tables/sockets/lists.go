@@ -103,23 +103,27 @@ func (c *collector) readLists(ctx context.Context, spaces []*space, a *question)
 // readSpace reads the lists of one namespace. A list that an earlier question
 // restricted in another way is read again, once, without any restriction.
 func (c *collector) readSpace(ctx context.Context, sp *space, a *question) error {
-	var wanted socket.Kind
-	covers := map[socket.Kind]cover{}
-	kinds := a.request.Kinds
+	kinds := a.request.Kinds &^ socket.Other
 	if kinds&ping != 0 {
 		kinds |= ping // either alone does not tell whose socket it shows: see index
 	}
+	var wanted socket.Kind
+	var covers map[socket.Kind]cover // made only if there is something to read
 	for i, k := range kindInfos {
-		if k.kind == socket.Other || kinds&k.kind == 0 {
+		if kinds&k.kind == 0 {
 			continue
 		}
-		covers[k.kind] = coverOf(a, i)
+		asked := coverOf(a, i)
 		if old := sp.lists[k.kind]; old != nil {
-			if old.cover.has(covers[k.kind]) {
+			if old.cover.has(asked) {
 				continue
 			}
-			covers[k.kind] = all
+			asked = all
 		}
+		if covers == nil {
+			covers = map[socket.Kind]cover{}
+		}
+		covers[k.kind] = asked
 		wanted |= k.kind
 	}
 	if wanted == 0 {
