@@ -66,9 +66,9 @@ var (
 // pauses of one second to half a minute, each time asking anew which names are
 // taken.
 //
-// It fails at once if the configuration cannot work, if no extension manager
-// answers on the socket in the first place, or, once the registration is lost,
-// if the process that started this one is gone.
+// It fails if the configuration cannot work, if no extension manager answers on
+// the socket within the timeout in the first place, or, once the registration is
+// lost, if the process that started this one is gone.
 func Run(ctx context.Context, cfg Config) error {
 	s, err := newServer(cfg)
 	if err != nil {

@@ -34,7 +34,8 @@ type osqueryd struct {
 	routes     osquery.ExtensionRouteTable // of the last registration
 	last       osquery.ExtensionRouteUUID
 	registered chan osquery.ExtensionRouteUUID
-	during     func() // called by a registration
+	during     func()        // called by a registration
+	hangs      chan struct{} // if there is one, the list of extensions waits for its end
 	stop       func()
 }
 
@@ -100,7 +101,16 @@ func (m *osqueryd) GetQueryColumns(context.Context, string) (*osquery.ExtensionR
 	return nil, errors.New("not expected")
 }
 
-func (m *osqueryd) Extensions(context.Context) (osquery.InternalExtensionList, error) {
+func (m *osqueryd) Extensions(ctx context.Context) (osquery.InternalExtensionList, error) {
+	m.mu.Lock()
+	hangs := m.hangs
+	m.mu.Unlock()
+	if hangs != nil {
+		select {
+		case <-hangs:
+		case <-ctx.Done():
+		}
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	list := osquery.InternalExtensionList{}
@@ -170,17 +180,21 @@ func (m *osqueryd) list() osquery.InternalExtensionList {
 	return list
 }
 
+func (m *osqueryd) listens(uuid osquery.ExtensionRouteUUID) bool {
+	_, err := os.Stat(wire.ExtensionPath(m.path, int64(uuid)))
+	return err == nil
+}
+
 // generate asks an extension for the rows of a table, as soon as it listens.
 func (m *osqueryd) generate(uuid osquery.ExtensionRouteUUID, table string) (*osquery.ExtensionResponse, error) {
 	m.t.Helper()
-	path := wire.ExtensionPath(m.path, int64(uuid))
 	for range 1000 {
-		if _, err := os.Stat(path); err == nil {
+		if m.listens(uuid) {
 			break
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	return wire.Call(m.t.Context(), path, func(ctx context.Context, c *osquery.ExtensionManagerClient) (*osquery.ExtensionResponse, error) {
+	return wire.Call(m.t.Context(), wire.ExtensionPath(m.path, int64(uuid)), func(ctx context.Context, c *osquery.ExtensionManagerClient) (*osquery.ExtensionResponse, error) {
 		return c.Call(ctx, "table", table, osquery.ExtensionPluginRequest{"action": "generate", "context": ""})
 	})
 }
@@ -282,6 +296,19 @@ func TestRunHeals(t *testing.T) {
 			m.mu.Unlock()
 			time.Sleep(100 * time.Millisecond)
 			m.start()
+		},
+		"manager hangs for a while": func(m *osqueryd, uuid osquery.ExtensionRouteUUID) {
+			m.mu.Lock()
+			hangs := make(chan struct{})
+			m.hangs = hangs
+			m.mu.Unlock()
+			for m.listens(uuid) { // until the extension gives up
+				time.Sleep(5 * time.Millisecond)
+			}
+			m.mu.Lock()
+			m.hangs = nil
+			m.mu.Unlock()
+			close(hangs)
 		},
 		"deregistered behind its back": func(m *osqueryd, uuid osquery.ExtensionRouteUUID) {
 			m.mu.Lock()
