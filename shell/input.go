@@ -35,94 +35,116 @@ func (f fileLines) line(bool) (string, error) {
 // failed. The error is what ended it early: errQuit, an exitError, or that the
 // input cannot be read.
 func (s *shell) process(ctx context.Context, in lineReader) (failed int, err error) {
-	var sql strings.Builder
-	number, first := 0, 0
-	types := false
-	finish := func(prefix string) {
-		text := sql.String()
-		sql.Reset()
-		s.pending = ""
-		var err error
-		if types {
-			err = s.types(ctx, text)
-		} else {
-			err = s.interruptible(ctx, func(ctx context.Context) error { return s.exec(ctx, text) })
+	b := batch{shell: s}
+	for b.failed == 0 || !s.bail || s.prompt {
+		if ctx.Err() != nil {
+			return b.failed, context.Cause(ctx)
 		}
-		types = false
-		if err != nil {
-			failed++
-			s.fail(prefix, err, text)
-		}
-	}
-	for failed == 0 || !s.bail || s.prompt {
-		if err := ctx.Err(); err != nil {
-			return failed, context.Cause(ctx)
-		}
-		line, err := in.line(sql.Len() > 0)
+		line, err := in.line(b.begun())
 		switch {
 		case errors.Is(err, errInterrupted):
-			sql.Reset()
-			s.pending, types = "", false
+			b.drop()
 			continue
 		case errors.Is(err, io.EOF):
-			// What has no semicolon is run all the same.
-			if text := sql.String(); !blank(text) {
-				finish("Error:")
-			}
-			return failed, nil
+			b.finish(ctx)
+			return b.failed, nil
 		case err != nil:
-			return failed, err
+			return b.failed, err
 		}
-		number++
-		if sql.Len() == 0 {
-			if blank(line) {
-				if s.echo {
-					fmt.Fprintln(s.stdout, line)
-				}
-				continue
-			}
-			if line[0] == '.' {
-				if s.echo {
-					fmt.Fprintln(s.stdout, line)
-				}
-				rest, ok := strings.CutPrefix(line, ".types ")
-				if !ok {
-					switch err := s.dot(ctx, line); {
-					case isExit(err):
-						return failed, err
-					case err != nil:
-						failed++
-						s.complain(err)
-					}
-					continue
-				}
-				line, types = rest, true
-			}
-			first = number
-			sql.WriteString(trimSpace(line))
-		} else {
-			sql.WriteByte('\n')
-			sql.WriteString(line)
-		}
-		text := sql.String()
-		switch {
-		case strings.Contains(line, ";") && engine.Complete(text):
-			if s.prompt {
-				finish("Error:")
-			} else {
-				finish(fmt.Sprintf("Error: near line %d:", first))
-			}
-		case blank(text):
-			if s.echo {
-				fmt.Fprintln(s.stdout, text)
-			}
-			sql.Reset()
-			s.pending = ""
-		default:
-			s.pending = text
+		if err := b.add(ctx, line); err != nil {
+			return b.failed, err
 		}
 	}
-	return failed, nil
+	return b.failed, nil
+}
+
+// A batch gathers lines until they are a statement.
+type batch struct {
+	shell  *shell
+	sql    strings.Builder
+	number int // of the last line
+	first  int // line of the statement
+	types  bool
+	failed int
+}
+
+func (b *batch) begun() bool { return b.sql.Len() > 0 }
+
+func (b *batch) drop() {
+	b.sql.Reset()
+	b.types, b.shell.pending = false, ""
+}
+
+// add takes a line and runs what it completes. Its error ends the input.
+func (b *batch) add(ctx context.Context, line string) error {
+	s := b.shell
+	b.number++
+	if b.begun() {
+		b.sql.WriteByte('\n')
+		b.sql.WriteString(line)
+	} else {
+		if blank(line) || line[0] == '.' {
+			b.echo(line)
+		}
+		if blank(line) {
+			return nil
+		}
+		sql, types := strings.CutPrefix(line, ".types ")
+		if line[0] == '.' && !types {
+			return b.dot(ctx, line)
+		}
+		b.types, b.first = types, b.number
+		b.sql.WriteString(trimSpace(sql))
+	}
+	s.pending = b.sql.String()
+	switch {
+	case strings.Contains(line, ";") && engine.Complete(s.pending):
+		prefix := "Error:"
+		if !s.prompt {
+			prefix = fmt.Sprintf("Error: near line %d:", b.first)
+		}
+		b.run(ctx, prefix)
+	case blank(s.pending): // the line was the end of a comment
+		b.echo(s.pending)
+		b.drop()
+	}
+	return nil
+}
+
+// finish runs what is left at the end of the input, which has no semicolon.
+func (b *batch) finish(ctx context.Context) {
+	if !blank(b.sql.String()) {
+		b.run(ctx, "Error:")
+	}
+}
+
+func (b *batch) run(ctx context.Context, prefix string) {
+	s, sql, run := b.shell, b.sql.String(), b.shell.exec
+	if b.types {
+		run = s.types
+	}
+	b.drop()
+	err := s.interruptible(ctx, func(ctx context.Context) error { return run(ctx, sql) })
+	if err != nil {
+		b.failed++
+		s.fail(prefix, err, sql)
+	}
+}
+
+func (b *batch) dot(ctx context.Context, line string) error {
+	err := b.shell.dot(ctx, line)
+	if err == nil || isExit(err) {
+		return err
+	}
+	b.failed++
+	b.shell.complain(err)
+	return nil
+}
+
+func (b *batch) echo(line string) {
+	if b.shell.echo {
+		fmt.Fprintln(b.shell.stdout, line)
+	}
 }
 
 func isExit(err error) bool {
