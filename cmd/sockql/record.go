@@ -39,7 +39,7 @@ func keep(ctx context.Context, args []string) int {
 	if summary.Denied > 0 {
 		fmt.Fprintf(os.Stderr, "Warning: %d files and directories of processes could not be read; sockql doctor says why\n", summary.Denied)
 	}
-	fmt.Printf("%d processes and %d sockets in %d network namespaces, %d of them with sock_diag's answers\n",
+	fmt.Printf("processes: %d, sockets: %d, network namespaces: %d (%d with the answers of sock_diag)\n",
 		summary.Processes, summary.Sockets, summary.Namespaces, summary.Answered)
 	return 0
 }
