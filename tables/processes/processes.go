@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
-	"slices"
 	"strings"
 
 	"sockql/tables"
@@ -14,7 +12,7 @@ import (
 )
 
 // A source is a file, or a few, of /proc/<pid>, read only if a column needs it.
-type source uint8
+type source uint16
 
 const (
 	fromStat source = 1 << iota
@@ -25,6 +23,7 @@ const (
 	fromRoot
 	fromIO
 	fromCgroup
+	fromParents
 )
 
 // A process is one row. Parts whose source is not needed are empty.
@@ -39,8 +38,11 @@ type process struct {
 
 	path, cwd, root tables.Value
 	onDisk          int
-	cmdline, cgroup string
-	missing         source // needed, but not to be had
+	cmdline         string
+	cgroups         []procfs.Cgroup
+	ancestors       []ancestor
+	lineage         *lineage // of one scan
+	missing         source   // needed, but not to be had
 }
 
 type column struct {
@@ -56,7 +58,6 @@ func Processes(proc *procfs.FS) (tables.Table, error) {
 		defs[i] = c.Column
 	}
 	t := reader{proc: proc, columns: columns}
-	t.pid = slices.IndexFunc(columns, func(c column) bool { return c.Name == "pid" })
 	return tables.New(tables.Def[process]{
 		Name:      "processes",
 		Doc:       "Running processes, one row for each thread group.",
@@ -94,10 +95,8 @@ func processColumns() []column {
 			Doc: "NULL: osquery fills it on another operating system.",
 			Get: func(*process) tables.Value { return tables.Null() }}}
 	}
-	pid := bigint("pid", 0, "Number of the thread group.", func(p *process) tables.Value { return tables.Int(p.pid) })
-	pid.Flags = tables.Index | tables.Optimized
 	return []column{
-		pid,
+		{Column: pid(tables.BigInt, tables.Index|tables.Optimized, func(p *process) int32 { return p.pid })},
 		text("name", fromStat, "Name of the main thread, at most 15 bytes, which the process may change (prctl(2), PR_SET_NAME).",
 			func(p *process) tables.Value { return tables.String(p.stat.Comm) }),
 		text("path", fromExe, "File of the running program, without the kernel's mark of a deleted one; empty for a kernel thread, NULL if it may not be read.",
@@ -141,7 +140,20 @@ func processColumns() []column {
 		integer("threads", fromStat, "Number of threads.", func(p *process) tables.Value { return tables.Int(p.stat.Threads) }),
 		integer("nice", fromStat, "Nice value, 19 for the least and -20 for the most processor time.", func(p *process) tables.Value { return tables.Int(p.stat.Nice) }),
 		text("cgroup_path", fromCgroup, "Path in the hierarchy that the first line of proc_pid_cgroup(5) names, the only one with cgroup v2.",
-			func(p *process) tables.Value { return tables.String(p.cgroup) }),
+			func(p *process) tables.Value {
+				if len(p.cgroups) == 0 {
+					return tables.String("")
+				}
+				return tables.String(p.cgroups[0].Path)
+			}),
+		hidden(text("process_ancestry", fromParents, "The parent and its parents up to the first process, as a JSON array of objects with pid and name; NULL if the process's own parent cannot be read.",
+			func(p *process) tables.Value { return tables.String(ancestry(p.ancestors)) })),
+		hidden(text("process_container_id", fromCgroup, "Container in which the process runs, as the runtime names its cgroup; NULL outside of one and if the cgroup does not tell.",
+			func(p *process) tables.Value { return orNull(containerID(p.cgroups)) })),
+		hidden(text("process_pod_uid", fromCgroup, "Kubernetes pod in which the process runs; NULL outside of one.",
+			func(p *process) tables.Value { return orNull(podUID(p.cgroups)) })),
+		hidden(text("process_systemd_unit", fromCgroup, "Unit of the system's systemd to which the process belongs; NULL if it belongs to none.",
+			func(p *process) tables.Value { return orNull(systemdUnit(p.cgroups)) })),
 		elsewhere("elevated_token", tables.Integer),
 		elsewhere("secure_process", tables.Integer),
 		elsewhere("protection_type", tables.Text),
@@ -157,6 +169,19 @@ func processColumns() []column {
 	}
 }
 
+func hidden(c column) column {
+	c.Flags |= tables.Hidden
+	return c
+}
+
+// orNull returns a text, or NULL for the empty one.
+func orNull(s string) tables.Value {
+	if s == "" {
+		return tables.Null()
+	}
+	return tables.String(s)
+}
+
 // size returns a number of bytes, or NULL for a process without memory.
 func size(p *process, bytes uint64) tables.Value {
 	if p.status.VirtualSize == 0 {
@@ -168,13 +193,12 @@ func size(p *process, bytes uint64) tables.Value {
 type reader struct {
 	proc    *procfs.FS
 	columns []column
-	pid     int
 }
 
 func (t *reader) rows(ctx context.Context, q *tables.Query, yield func(*process) bool) error {
-	pids, err := t.pids(q)
+	list, named, err := pids(t.proc, q)
 	if err != nil {
-		return fmt.Errorf("processes: list: %w", err)
+		return err
 	}
 	var needs source
 	for i, c := range t.columns {
@@ -182,19 +206,18 @@ func (t *reader) rows(ctx context.Context, q *tables.Query, yield func(*process)
 			needs |= c.needs
 		}
 	}
-	p := process{ticks: t.proc.ClockTicks()}
-	if needs&fromStat != 0 && len(pids) > 0 {
+	p := process{ticks: t.proc.ClockTicks(), lineage: newLineage(t.proc)}
+	if needs&fromStat != 0 && len(list) > 0 {
 		if p.boot, err = t.proc.BootTime(); err != nil {
 			q.Warn(fmt.Errorf("processes: boot time: %w", err))
 		}
 	}
-	_, targeted := q.Set(t.pid).Values()
-	for _, pid := range pids {
+	for _, pid := range list {
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
 		p.pid = pid
-		if targeted && !t.isProcess(pid) {
+		if named && !isProcess(t.proc, pid) {
 			continue
 		}
 		if !t.read(ctx, &p, needs, q.Warn) {
@@ -207,47 +230,23 @@ func (t *reader) rows(ctx context.Context, q *tables.Query, yield func(*process)
 	return nil
 }
 
-// isProcess reports whether a number is that of a process. procfs answers to
-// the number of a thread too, but does not list it.
-func (t *reader) isProcess(pid int32) bool {
-	group, err := t.proc.ThreadGroup(pid)
-	if errors.Is(err, procfs.ErrVanished) {
-		return false
-	}
-	return err != nil || group == pid
-}
-
-// pids returns the processes that can matter, ascending.
-func (t *reader) pids(q *tables.Query) ([]int32, error) {
-	set := q.Set(t.pid)
-	if values, ok := set.Values(); ok {
-		var pids []int32
-		for _, v := range values {
-			if n := v.Int64(); n > 0 && n <= math.MaxInt32 {
-				pids = append(pids, int32(n))
-			}
-		}
-		return pids, nil
-	}
-	pids, err := t.proc.PIDs(nil)
-	return slices.DeleteFunc(pids, func(pid int32) bool { return !set.HasInt(int64(pid)) }), err
-}
-
 // read fills in the sources that are needed and reports whether the process is
 // still there. It gives up when ctx ends.
 func (t *reader) read(ctx context.Context, p *process, needs source, warn func(error)) bool {
 	p.missing = 0
-	for from := fromStat; from <= fromCgroup && from != 0; from <<= 1 {
+	for from := fromStat; from <= fromParents; from <<= 1 {
 		if needs&from == 0 {
 			continue
 		}
 		if ctx.Err() != nil {
 			return false
 		}
-		err := t.readSource(p, from)
+		err := t.readSource(ctx, p, from)
 		switch {
 		case err == nil:
 			continue
+		case ctx.Err() != nil:
+			return false
 		case errors.Is(err, procfs.ErrVanished):
 			// A kernel thread lacks files that other processes have.
 			if there, err := t.proc.Exists(p.pid); err == nil && !there {
@@ -283,7 +282,7 @@ func (p *process) absent(from source) {
 }
 
 // readSource reads one source. What it cannot read is NULL.
-func (t *reader) readSource(p *process, from source) (err error) {
+func (t *reader) readSource(ctx context.Context, p *process, from source) (err error) {
 	switch from {
 	case fromStat:
 		p.stat, err = t.proc.Stat(p.pid)
@@ -302,12 +301,9 @@ func (t *reader) readSource(p *process, from source) (err error) {
 	case fromIO:
 		p.io, err = t.proc.IO(p.pid)
 	case fromCgroup:
-		groups, err := t.proc.Cgroups(p.pid)
-		p.cgroup = ""
-		if len(groups) > 0 {
-			p.cgroup = groups[0].Path
-		}
-		return err
+		p.cgroups, err = t.proc.Cgroups(p.pid)
+	case fromParents:
+		p.ancestors, err = p.lineage.of(ctx, p.pid, p.ancestors[:0])
 	}
 	return err
 }
