@@ -211,33 +211,36 @@ type instance struct {
 const variables = ".bss" // the map of variables
 
 // load makes a new instance.
-func (o *object) load() (in *instance, err error) {
-	in = &instance{maps: map[string]*ebpf.Map{}, programs: map[string]int{}}
-	defer func() {
-		if err != nil {
-			in.close()
-		}
-	}()
+func (o *object) load() (*instance, error) {
+	in := &instance{maps: map[string]*ebpf.Map{}, programs: map[string]int{}}
+	if err := in.fill(o); err != nil {
+		in.close()
+		return nil, err
+	}
+	return in, nil
+}
+
+func (in *instance) fill(o *object) error {
 	for name, spec := range o.spec.Maps {
 		m, err := ebpf.NewMap(spec)
 		if err != nil {
-			return nil, fmt.Errorf("map %s: %w", name, err)
+			return fmt.Errorf("map %s: %w", name, err)
 		}
 		in.maps[name] = m
 	}
 	config := o.spec.Variables["config"]
 	if config == nil || config.SectionName != variables || in.maps[variables] == nil {
-		return nil, errNoVariable
+		return errNoVariable
 	}
 	in.config, in.globals = config.Offset, make([]byte, in.maps[variables].ValueSize())
 	for name, p := range o.programs {
 		fd, err := p.load(in.maps)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		in.programs[name] = fd
 	}
-	return in, nil
+	return nil
 }
 
 // close removes the instance from the kernel.

@@ -13,51 +13,44 @@ import (
 
 // loadAttr is that of BPF_PROG_LOAD.
 type loadAttr struct {
-	progType, insnCount  uint32
-	insns, license       uint64
-	logLevel, logSize    uint32
-	logBuffer            uint64
-	kernelVersion, flags uint32
-	name                 [unix.BPF_OBJ_NAME_LEN]byte
-	ifindex              uint32
-	expectedAttachType   uint32
-	btfFD                uint32
-	funcInfoSize         uint32
-	funcInfo             uint64
-	funcInfoCount        uint32
-	lineInfoSize         uint32
-	lineInfo             uint64
-	lineInfoCount        uint32
-	attachBTF            uint32
+	progType, insnCount uint32
+	insns, license      uint64
+	logLevel, logSize   uint32
+	logBuffer           uint64
+	_                   [2]uint32
+	name                [unix.BPF_OBJ_NAME_LEN]byte
+	_                   uint32
+	expectedAttachType  uint32
+	btfFD               uint32
+	funcInfoSize        uint32
+	funcInfo            uint64
+	funcInfoCount       uint32
+	_                   [4]uint32 // lines of source
+	attachBTF           uint32
 }
 
 // linkAttr is that of BPF_LINK_CREATE for an iterator.
 type linkAttr struct {
-	program, target, attachType, flags uint32
-	info                               uint64
-	infoSize                           uint32
-	_                                  uint32
+	program, _, attachType, _ uint32
+	info                      uint64
+	infoSize, _               uint32
 }
 
 // taskInfo is the member task of union bpf_iter_link_info, Linux 6.1.
-type taskInfo struct {
-	tid, pid, pidFD uint32
-}
+type taskInfo struct{ _, pid, _ uint32 }
 
 // iterAttr is that of BPF_ITER_CREATE.
-type iterAttr struct {
-	link, flags uint32
-}
+type iterAttr struct{ link, _ uint32 }
 
 // runAttr is that of BPF_PROG_TEST_RUN.
 type runAttr struct {
-	program, retval           uint32
-	dataInSize, dataOutSize   uint32
-	dataIn, dataOut           uint64
-	repeat, duration          uint32
-	contextSize, contextSize2 uint32
-	context, contextOut       uint64
-	flags, cpu                uint32
+	program        uint32
+	_              [3]uint32
+	_              [2]uint64
+	_              [2]uint32
+	contextSize, _ uint32
+	context, _     uint64
+	_              [2]uint32
 }
 
 // bpf calls bpf(2), again if a signal interrupted it or the verifier.

@@ -37,20 +37,21 @@ func (c Config) explain(err error) error {
 	return fmt.Errorf("bpfiter: %w: %s: %w", tables.ErrUnavailable, c.reason(err), err)
 }
 
+// reason looks at what is to be seen before it looks at the error: without a
+// capability, or locked down, the kernel gives one error here and another
+// there.
 func (c Config) reason(err error) string {
-	switch {
-	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
-		if c.lockedDown() {
-			return "the kernel is locked down (confidentiality), which forbids BPF to read it; boot with lockdown=integrity or none"
-		}
-		if missing := missingCapabilities(); missing != "" {
-			return "it needs " + missing + "; run as root or grant them (capabilities(7))"
-		}
-		return "a security module or a seccomp filter forbids bpf(2)"
+	switch missing := missingCapabilities(); {
 	case errors.Is(err, unix.ENOSYS):
 		return "the kernel has no bpf(2) (CONFIG_BPF_SYSCALL)"
 	case errors.Is(err, fs.ErrNotExist) && !c.hasTypes():
 		return "the kernel does not describe its types (CONFIG_DEBUG_INFO_BTF)"
+	case missing != "":
+		return "it needs " + missing + "; run as root or grant them (capabilities(7))"
+	case c.lockedDown():
+		return "the kernel is locked down (confidentiality), which forbids BPF to read it; boot with lockdown=integrity or none"
+	case errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES):
+		return "a security module, a seccomp filter or the user namespace forbids bpf(2)"
 	}
 	return "the kernel does not take the program, which needs Linux 5.17"
 }

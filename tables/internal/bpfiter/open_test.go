@@ -1,0 +1,166 @@
+package bpfiter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"sockql/tables"
+	"sockql/tables/internal/kerneltest"
+	"sockql/tables/internal/socket"
+)
+
+// childEnv has the test binary act as a child with other privileges.
+const childEnv = "SOCKQL_BPFITER_CHILD"
+
+// child opens a source, asks it for its own process, and prints what comes.
+func child(string) int {
+	s, err := Open(host)
+	if err != nil {
+		fmt.Println("unavailable:", errors.Is(err, tables.ErrUnavailable), err)
+		return 0
+	}
+	defer s.Close()
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	req, n := socket.Everything(), 0
+	req.PIDs = []int32{int32(os.Getpid())}
+	if err := s.Scan(context.Background(), &req, func(s *socket.Socket, _ ID) bool {
+		if s.Kind == socket.Unix && (s.FD == int32(pair[0]) || s.FD == int32(pair[1])) {
+			n++
+		}
+		return true
+	}); err != nil {
+		fmt.Println(err)
+		return 1
+	}
+	req.PIDs = nil
+	err = s.Ownerless(context.Background(), &req, func(*socket.Socket, ID) bool { return true })
+	fmt.Println("sockets", n, "ownerless", err)
+	return 0
+}
+
+// run runs a child as nobody with capabilities.
+func runChild(t *testing.T, attr *syscall.SysProcAttr) string {
+	t.Helper()
+	// The path through /proc works for one who may not search the directory
+	// that the test binary lies in.
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = []string{childEnv + "=1"}
+	cmd.SysProcAttr = attr
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// TestOpen checks that BPF works where nothing speaks against it, so that other
+// tests do not all skip for a fault of ours.
+func TestOpen(t *testing.T) {
+	s, err := Open(host)
+	if err == nil {
+		s.Close()
+		return
+	}
+	if !errors.Is(err, tables.ErrUnavailable) {
+		t.Errorf("%v does not wrap ErrUnavailable", err)
+	}
+	if missingCapabilities() == "" && host.hasTypes() && !host.lockedDown() && host.checkNamespace() == nil && fits(6, 1) {
+		t.Errorf("this kernel should take the program: %v", err)
+	}
+	t.Skip(err)
+}
+
+// fits reports whether the kernel is at least of a version.
+func fits(major, minor int) bool {
+	var name unix.Utsname
+	var a, b int
+	if unix.Uname(&name) != nil {
+		return false
+	}
+	fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &a, &b)
+	return a > major || a == major && b >= minor
+}
+
+func TestCapabilities(t *testing.T) {
+	kerneltest.RequireRoot(t)
+	open(t)
+	const nobody = 65534
+	for _, c := range []struct {
+		name string
+		caps []uintptr
+		want string
+	}{
+		{"none", nil, "it needs CAP_BPF and CAP_PERFMON; run as root or grant them"},
+		{"bpf", []uintptr{unix.CAP_BPF}, "it needs CAP_PERFMON; run"},
+		{"perfmon", []uintptr{unix.CAP_PERFMON}, "it needs CAP_BPF; run"},
+		{"both", []uintptr{unix.CAP_BPF, unix.CAP_PERFMON}, "sockets 2 ownerless <nil>"},
+		{"admin", []uintptr{unix.CAP_SYS_ADMIN}, "sockets 2 ownerless <nil>"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got := runChild(t, &syscall.SysProcAttr{
+				Credential:  &syscall.Credential{Uid: nobody, Gid: nobody},
+				AmbientCaps: c.caps,
+			})
+			if !strings.Contains(got, c.want) || strings.Contains(got, "unavailable: false") {
+				t.Errorf("got %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestPIDNamespace(t *testing.T) {
+	kerneltest.RequireRoot(t)
+	got := runChild(t, &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID})
+	if !strings.Contains(got, "unavailable: true") || !strings.Contains(got, "--pid=host") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestReasons(t *testing.T) {
+	write := func(sys, name, text string) {
+		path := sys + "/kernel/" + name
+		if err := os.MkdirAll(path[:strings.LastIndex(path, "/")], 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	locked, plain := t.TempDir(), t.TempDir()
+	write(locked, "security/lockdown", "none integrity [confidentiality]\n")
+	write(locked, "btf/vmlinux", "")
+	write(plain, "security/lockdown", "none [integrity] confidentiality\n")
+	for _, c := range []struct {
+		sys  string
+		err  error
+		want string
+	}{
+		{locked, unix.EPERM, "lockdown=integrity"},
+		{plain, unix.ENOSYS, "CONFIG_BPF_SYSCALL"},
+		{plain, unix.ENOENT, "CONFIG_DEBUG_INFO_BTF"},
+		{plain, unix.EINVAL, "Linux 5.17"},
+	} {
+		if missing := missingCapabilities(); missing != "" && (c.err == unix.EPERM || c.err == unix.EINVAL) {
+			c.want = missing
+		}
+		err := Config{Sys: c.sys}.explain(c.err)
+		if !strings.Contains(err.Error(), c.want) || !errors.Is(err, tables.ErrUnavailable) || !errors.Is(err, c.err) {
+			t.Errorf("%v: got %q, want %q", c.err, err, c.want)
+		}
+	}
+	if _, err := Open(Config{Proc: "/proc", Sys: plain}); !errors.Is(err, tables.ErrUnavailable) {
+		t.Errorf("without the kernel's types: %v", err)
+	}
+}
