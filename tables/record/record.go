@@ -143,6 +143,11 @@ func (r *recorder) record(ctx context.Context) error {
 			return err
 		}
 	}
+	if self, err := os.Readlink(filepath.Join(r.config.Proc, "self")); err == nil {
+		if err := r.out.Link("self", self); err != nil {
+			return err
+		}
+	}
 	return r.finish()
 }
 
@@ -408,7 +413,7 @@ func (r *recorder) missing(name string, err error) {
 
 // recordFiles records the files that are one process's own.
 func (r *recorder) recordFiles(pid int32) error {
-	for _, name := range []string{"stat", "status", "comm", "cmdline", "environ", "io", "cgroup"} {
+	for _, name := range []string{"stat", "status", "comm", "cmdline", "environ", "io", "cgroup", "maps"} {
 		path := processFile(pid, name)
 		b, err := r.read(path)
 		if err != nil {
@@ -472,9 +477,17 @@ func (r *recorder) recordDescriptors(pid, tid int32, dir string, other map[strin
 		if err := r.out.Link(dir+"/"+e.Name(), r.scrub.target(target)); err != nil {
 			return links, err
 		}
-		fd, err := strconv.ParseInt(e.Name(), 10, 32)
-		if inode, ok := socketInode(target); ok && err == nil {
-			r.held = append(r.held, held{pid, tid, int32(fd), inode})
+		if inode, ok := socketInode(target); ok {
+			if fd, err := strconv.ParseInt(e.Name(), 10, 32); err == nil {
+				r.held = append(r.held, held{pid, tid, int32(fd), inode})
+			}
+			continue
+		}
+		info := filepath.Dir(dir) + "/fdinfo/" + e.Name()
+		if b, err := r.read(info); err == nil { // else closed meanwhile
+			if err := r.out.File(info, r.scrub.processFile("fdinfo", b)); err != nil {
+				return links, err
+			}
 		}
 	}
 	return links, r.out.Dir(dir)

@@ -176,18 +176,22 @@ func TestReplay(t *testing.T) {
 		t.Run(source, func(t *testing.T) {
 			live, replayed := open(t, "", source), open(t, dir, source)
 			total := 0
-			for _, q := range []struct {
+			type question struct {
 				table, column string
 				values        []string
-			}{
+			}
+			questions := []question{
 				{"process_open_sockets", "net_namespace", s.spaces()},
 				{"listening_ports", "net_namespace", s.spaces()},
 				{"socket_states", "net_namespace", s.spaces()},
-				{"process_open_sockets", "pid", s.pids},
-				{"socket_states", "pid", s.pids},
-				{"processes", "pid", s.pids},
 				{"network_namespaces", "inode", s.spaces()},
-			} {
+			}
+			for name, table := range live {
+				if table.Schema().Column("pid") >= 0 {
+					questions = append(questions, question{name, "pid", s.pids})
+				}
+			}
+			for _, q := range questions {
 				want, _ := live.rows(t, q.table, q.column, q.values...)
 				got, warnings := replayed.rows(t, q.table, q.column, q.values...)
 				want, got = still(want), still(got)

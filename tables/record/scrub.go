@@ -185,6 +185,16 @@ func (s *scrubber) processFile(name string, b []byte) []byte {
 			}
 			return s.word(name) + "=" + s.argument(value)
 		})
+	case "fdinfo":
+		// Lines of its kind's own may name other processes' files.
+		return eachLine(b, func(line string) string {
+			if key, _, _ := strings.Cut(line, ":"); key == "pos" || key == "flags" || key == "mnt_id" || key == "ino" {
+				return line
+			}
+			return ""
+		})
+	case "maps":
+		return eachLine(b, s.mapping)
 	case "cgroup":
 		return eachLine(b, func(line string) string {
 			parts := strings.SplitN(line, ":", 3)
@@ -196,6 +206,23 @@ func (s *scrubber) processFile(name string, b []byte) []byte {
 		})
 	}
 	return b
+}
+
+// mapping replaces the path in a line of maps (proc_pid_maps(5)), which stands
+// behind five columns. Names in brackets are the kernel's, but for those that a
+// process gives to its memory (PR_SET_VMA_ANON_NAME, prctl(2)).
+func (s *scrubber) mapping(line string) string {
+	at := strings.IndexAny(line, "/[")
+	if at < 0 {
+		return line
+	}
+	if name, ok := strings.CutPrefix(line[at:], "[anon"); ok {
+		return line[:at] + "[anon:" + s.word(name) + "]"
+	}
+	if line[at] == '[' {
+		return line
+	}
+	return line[:at] + s.path(strings.ReplaceAll(line[at:], `\012`, "\n"))
 }
 
 // eachLine replaces the lines of a text that is not empty.
