@@ -35,13 +35,17 @@ const (
 
 // A Config says what a connection offers to SQL. Everything in it is read only.
 type Config struct {
+	// File is the path of a database of the program's own, which is made if it
+	// is not there. Empty stands for an empty database in memory, which is all
+	// that statements of users may ever see.
+	File       string
 	Modules    []Module
 	Functions  []Function
 	Collations []Collation
 	Limits     map[Limit]int
 	// HeapLimit is a ceiling of SQLite's memory in bytes, or 0 for none.
 	// SQLite has one such ceiling for the whole process: the connection that
-	// is opened last sets it.
+	// is opened last sets it, unless its own is negative.
 	HeapLimit int64
 	// Setup are statements that run before the authorizer is in place.
 	Setup []string
@@ -59,7 +63,7 @@ type Config struct {
 // Config.Interrupt: at some nanoseconds each, far less than a person notices.
 const interruptEvery = 5000
 
-// A Conn is a connection to an empty database in memory.
+// A Conn is a connection to a database in memory, or in Config.File.
 type Conn struct {
 	tls *libc.TLS
 	db  uintptr
@@ -135,8 +139,11 @@ func Open(cfg Config) (_ *Conn, err error) {
 		}
 	}
 	*at[lib.Tsqlite3_module](c.methods) = methods
-	err = c.withCString(":memory:", func(name uintptr) error {
-		const flags = lib.SQLITE_OPEN_READWRITE | lib.SQLITE_OPEN_CREATE | lib.SQLITE_OPEN_MEMORY | lib.SQLITE_OPEN_NOMUTEX
+	name, flags := cfg.File, int32(lib.SQLITE_OPEN_READWRITE|lib.SQLITE_OPEN_CREATE|lib.SQLITE_OPEN_NOMUTEX)
+	if name == "" {
+		name, flags = ":memory:", flags|lib.SQLITE_OPEN_MEMORY
+	}
+	err = c.withCString(name, func(name uintptr) error {
 		rc := lib.Xsqlite3_open_v2(c.tls, name, c.out, flags, 0)
 		c.db = load(c.out, 0)
 		return c.check(rc)

@@ -10,5 +10,5 @@
 //
 // A Conn is opened without SQLite's mutexes. One goroutine at a time may use
 // it and what belongs to it; different Conns are independent of each other.
-// The package reads and writes no file and needs no privilege.
+// The package reads and writes no file but Config.File and needs no privilege.
 package sqlite

@@ -56,6 +56,37 @@ func (s *Stmt) Step() (row bool, err error) {
 	}
 }
 
+// Bind sets the parameters of a statement that does not run, from the first on.
+// They keep their values when it is reset.
+func (s *Stmt) Bind(args ...tables.Value) error {
+	for i := range args {
+		if err := s.bind(int32(i+1), &args[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Stmt) bind(i int32, v *tables.Value) error {
+	c := s.conn
+	switch v.Kind() {
+	case tables.KindInt:
+		return c.check(lib.Xsqlite3_bind_int64(c.tls, s.p, i, v.Int64()))
+	case tables.KindFloat:
+		return c.check(lib.Xsqlite3_bind_double(c.tls, s.p, i, v.Float64()))
+	case tables.KindText, tables.KindBlob:
+		p, n, free := c.export(v)
+		if p == 0 {
+			return ErrOutOfMemory
+		}
+		if v.Kind() == tables.KindText {
+			return c.check(lib.Xsqlite3_bind_text64(c.tls, s.p, i, p, n, free, lib.SQLITE_UTF8))
+		}
+		return c.check(lib.Xsqlite3_bind_blob64(c.tls, s.p, i, p, n, free))
+	}
+	return c.check(lib.Xsqlite3_bind_null(c.tls, s.p, i))
+}
+
 // Reset ends the statement's run and closes its cursors.
 func (s *Stmt) Reset() {
 	lib.Xsqlite3_reset(s.conn.tls, s.p)
