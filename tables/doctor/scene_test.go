@@ -203,6 +203,8 @@ type task struct {
 	// Mount says where the child mounts a procfs of its own and a directory
 	// where it shows the one that it was born with; empty for neither.
 	Mount, Host string
+	// Options are those of that procfs.
+	Options string
 	// Keep are the capabilities that root keeps; nil keeps all.
 	Keep []int
 }
@@ -244,7 +246,7 @@ func (k *task) prepare() error {
 				return fmt.Errorf("bind the host's procfs: %w", err)
 			}
 		}
-		if err := unix.Mount("proc", k.Mount, "proc", 0, ""); err != nil {
+		if err := unix.Mount("proc", k.Mount, "proc", 0, k.Options); err != nil {
 			return fmt.Errorf("mount a procfs: %w", err)
 		}
 	}
