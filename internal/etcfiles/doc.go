@@ -1,5 +1,5 @@
 // Package etcfiles parses the line-oriented files of /etc that name users,
-// groups, services and protocols.
+// groups, services, protocols, hosts and name servers.
 //
 // The parsers are pure: they read what they are given, open nothing and need no
 // privilege. They are made for files that somebody else wrote. A line that

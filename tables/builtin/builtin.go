@@ -81,6 +81,8 @@ func all(c Config, proc *procfs.FS) ([]tables.Table, error) {
 	etc := system.Config{Root: c.Root, Proc: proc}
 	disk := files.Config{Root: c.Root, Proc: proc, HashLimit: c.HashLimit}
 	for _, table := range []func() (tables.Table, error){
+		func() (tables.Table, error) { return system.DNSResolvers(etc) },
+		func() (tables.Table, error) { return system.EtcHosts(etc) },
 		func() (tables.Table, error) { return system.EtcProtocols(etc) },
 		func() (tables.Table, error) { return system.EtcServices(etc) },
 		func() (tables.Table, error) { return files.ExtendedAttributes(disk) },

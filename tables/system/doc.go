@@ -1,5 +1,6 @@
 // Package system holds the tables that describe the system as a whole: its
-// clock, and the users, groups, services and protocols that /etc names.
+// clock, and the users, groups, services, protocols, hosts and name servers
+// that /etc names.
 //
 // They need no privilege, except that files in the mount namespace of another
 // user's process are read with CAP_SYS_PTRACE. The tables are safe for
