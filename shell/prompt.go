@@ -130,7 +130,8 @@ func (e *editor) recall() {
 }
 
 // filter takes Ctrl-Z out of the editor's hands: it would stop the parent
-// process too.
+// process too. The bell that goes on instead changes nothing; a key that is
+// dropped would have the editor read ahead while a statement runs.
 func (e *editor) filter(r rune) (rune, bool) {
 	if r != readline.CharCtrlZ {
 		return r, true
@@ -138,7 +139,8 @@ func (e *editor) filter(r rune) (rune, bool) {
 	e.Terminal.ExitRawMode()
 	syscall.Kill(0, syscall.SIGTSTP)
 	e.Terminal.EnterRawMode()
-	return r, false
+	e.Refresh()
+	return readline.CharBell, true
 }
 
 // line implements [lineReader].

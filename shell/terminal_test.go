@@ -164,6 +164,12 @@ func TestPrompt(t *testing.T) {
 	s.expect(`\| clean \|`)
 	s.expect(prompt)
 
+	// Ctrl-Z stops the shell where somebody can wake it, which is not here, and
+	// loses nothing of the line.
+	s.send("select 'a' || \x1a 'z' as suspended;\r")
+	s.expect(`\| az        \|`)
+	s.expect(prompt)
+
 	// An error ends neither the shell nor its good name.
 	s.send("select * from peple;\r")
 	s.expect(`Error: no such table: peple`)
