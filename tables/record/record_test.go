@@ -258,6 +258,26 @@ func TestReplayNarrowed(t *testing.T) {
 	if want := len(regexp.MustCompile(`protocol="6" [^\n]* state="LISTEN"`).FindAllString(all, -1)); listening < 6 || listening != want {
 		t.Errorf("%d sockets listen, want %d", listening, want)
 	}
+
+	// A descriptor of somebody who is not asked for leads to the namespace.
+	rows, _ = recorded.rows(t, "socket_states", "net_namespace", s.spaces()[1])
+	want := strings.Count(strings.Join(rows, "\n"), `pid="-1" `)
+	session := tables.NewSession(context.Background())
+	defer session.Close()
+	got := 0
+	at := table.Schema().Column("net_namespace")
+	q := tables.NewQuery(session, table.Schema(), tables.Request{Used: tables.AllUsed, Constraints: []tables.Constraint{where("pid", tables.Int(-1))}})
+	if err := tables.Run(session.Context(), table, q, func(r tables.Row) bool {
+		if r.Column(at).String() == s.spaces()[1] {
+			got++
+		}
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if want == 0 || got != want {
+		t.Errorf("%d sockets without a holder in a namespace without a process, want %d", got, want)
+	}
 }
 
 // TestReplayDenied replays what its recorder could not read as such.

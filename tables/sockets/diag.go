@@ -241,12 +241,13 @@ type missing struct {
 }
 
 // missing returns such descriptors, one for each socket, and ends when there
-// are more than most.
+// are more than most. Those of processes that are not asked for may lead to
+// namespaces with sockets that nobody holds.
 func (c *collector) missing(pids []int32, a *question, most int) []missing {
 	var list []missing
 	seen := map[uint64]bool{}
 	for _, pid := range pids {
-		if !a.wantsPID(int64(pid)) {
+		if !a.ownerless && !a.wantsPID(int64(pid)) {
 			continue
 		}
 		for _, h := range c.descriptors[pid].held {
