@@ -121,13 +121,23 @@ func BenchmarkScan(b *testing.B) {
 // BenchmarkOpen is a cold start but for the process's own.
 func BenchmarkOpen(b *testing.B) {
 	open(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		s, err := Open(host)
-		if err != nil {
-			b.Fatal(err)
-		}
-		s.Close()
+	onePID := socket.Everything()
+	onePID.PIDs, onePID.Fields = []int32{1}, socket.FieldFamily|socket.FieldProtocol|socket.FieldState|socket.FieldAddresses|socket.FieldNetns
+	count := socket.Everything()
+	count.Fields = 0
+	listeners := onePID
+	listeners.PIDs, listeners.Kinds, listeners.States = nil, socket.TCP4|socket.TCP6, 1<<socket.StateListen
+	for name, first := range map[string]*socket.Request{"any": nil, "one process": &onePID, "count": &count, "listeners": &listeners} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				s, err := Open(host, first)
+				if err != nil {
+					b.Fatal(err)
+				}
+				s.Close()
+			}
+		})
 	}
 }
 
@@ -179,7 +189,7 @@ func BenchmarkFit(b *testing.B) {
 		}
 		defer o.close()
 		for b.Loop() {
-			in, err := o.load()
+			in, err := o.load(everything)
 			if err != nil {
 				b.Fatal(err)
 			}

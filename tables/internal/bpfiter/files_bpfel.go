@@ -89,6 +89,7 @@ const (
 	filesProgFiles = "files"
 	filesVarConfig = "config"
 	filesVarEntry  = "entry"
+	filesVarLimit  = "limit"
 )
 
 // loadFiles returns the embedded CollectionSpec for files.
@@ -149,6 +150,7 @@ type filesMapSpecs struct {
 type filesVariableSpecs struct {
 	Config *ebpf.VariableSpec `ebpf:"config"`
 	Entry  *ebpf.VariableSpec `ebpf:"entry"`
+	Limit  *ebpf.VariableSpec `ebpf:"limit"`
 }
 
 // filesObjects contains all objects after they have been loaded into the kernel.
@@ -186,6 +188,7 @@ func (m *filesMaps) Close() error {
 type filesVariables struct {
 	Config *ebpf.Variable `ebpf:"config"`
 	Entry  *ebpf.Variable `ebpf:"entry"`
+	Limit  *ebpf.Variable `ebpf:"limit"`
 }
 
 // filesPrograms contains all programs after they have been loaded into the kernel.

@@ -49,6 +49,7 @@ const (
 	hashProgEstablished = "established"
 	hashProgNamespaces  = "namespaces"
 	hashVarConfig       = "config"
+	hashVarLimit        = "limit"
 )
 
 // loadHash returns the embedded CollectionSpec for hash.
@@ -110,6 +111,7 @@ type hashMapSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type hashVariableSpecs struct {
 	Config *ebpf.VariableSpec `ebpf:"config"`
+	Limit  *ebpf.VariableSpec `ebpf:"limit"`
 }
 
 // hashObjects contains all objects after they have been loaded into the kernel.
@@ -148,6 +150,7 @@ func (m *hashMaps) Close() error {
 // It can be passed to loadHashObjects or ebpf.CollectionSpec.LoadAndAssign.
 type hashVariables struct {
 	Config *ebpf.Variable `ebpf:"config"`
+	Limit  *ebpf.Variable `ebpf:"limit"`
 }
 
 // hashPrograms contains all programs after they have been loaded into the kernel.

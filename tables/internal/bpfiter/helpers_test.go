@@ -24,7 +24,7 @@ var host = Config{Proc: "/proc", Sys: "/sys"}
 // not to let us have one; that it does where there is none, TestOpen checks.
 func open(tb testing.TB) *Source {
 	tb.Helper()
-	s, err := Open(host)
+	s, err := Open(host, nil)
 	if err != nil {
 		tb.Skip(err)
 	}

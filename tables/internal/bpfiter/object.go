@@ -202,17 +202,22 @@ var errNoVariable = errors.New("no variable config")
 
 // An instance is a loaded object with its own maps, so its own question.
 type instance struct {
+	limit    limit
 	maps     map[string]*ebpf.Map
 	programs map[string]int // descriptors
 	config   uint32         // place of the question in the map of variables
 	globals  []byte         // that map's value
 }
 
-const variables = ".bss" // the map of variables
+// Maps of a program's variables and constants.
+const (
+	variables = ".bss"
+	constants = ".rodata"
+)
 
-// load makes a new instance.
-func (o *object) load() (*instance, error) {
-	in := &instance{maps: map[string]*ebpf.Map{}, programs: map[string]int{}}
+// load makes a new instance that answers what is within the limit.
+func (o *object) load(l limit) (*instance, error) {
+	in := &instance{limit: l, maps: map[string]*ebpf.Map{}, programs: map[string]int{}}
 	if err := in.fill(o); err != nil {
 		in.close()
 		return nil, err
@@ -222,6 +227,13 @@ func (o *object) load() (*instance, error) {
 
 func (in *instance) fill(o *object) error {
 	for name, spec := range o.spec.Maps {
+		spec = spec.Copy()
+		switch name {
+		case "lists":
+			spec.MaxEntries = uint32(max(in.limit.room, 1))
+		case constants:
+			spec.Contents = []ebpf.MapKV{{Key: uint32(0), Value: in.limit.bytes()}}
+		}
 		m, err := ebpf.NewMap(spec)
 		if err != nil {
 			return fmt.Errorf("map %s: %w", name, err)
@@ -229,7 +241,7 @@ func (in *instance) fill(o *object) error {
 		in.maps[name] = m
 	}
 	config := o.spec.Variables["config"]
-	if config == nil || config.SectionName != variables || in.maps[variables] == nil {
+	if config == nil || config.SectionName != variables || in.maps[variables] == nil || in.maps[constants] == nil {
 		return errNoVariable
 	}
 	in.config, in.globals = config.Offset, make([]byte, in.maps[variables].ValueSize())

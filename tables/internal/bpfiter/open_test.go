@@ -22,7 +22,7 @@ const childEnv = "SOCKQL_BPFITER_CHILD"
 
 // child opens a source, asks it for its own process, and prints what comes.
 func child(string) int {
-	s, err := Open(host)
+	s, err := Open(host, nil)
 	if err != nil {
 		fmt.Println("unavailable:", errors.Is(err, tables.ErrUnavailable), err)
 		return 0
@@ -68,7 +68,7 @@ func runChild(t *testing.T, attr *syscall.SysProcAttr) string {
 // TestOpen checks that BPF works where nothing speaks against it, so that other
 // tests do not all skip for a fault of ours.
 func TestOpen(t *testing.T) {
-	s, err := Open(host)
+	s, err := Open(host, nil)
 	if err == nil {
 		s.Close()
 		return
@@ -160,7 +160,59 @@ func TestReasons(t *testing.T) {
 			t.Errorf("%v: got %q, want %q", c.err, err, c.want)
 		}
 	}
-	if _, err := Open(Config{Proc: "/proc", Sys: plain}); !errors.Is(err, tables.ErrUnavailable) {
+	if _, err := Open(Config{Proc: "/proc", Sys: plain}, nil); !errors.Is(err, tables.ErrUnavailable) {
 		t.Errorf("without the kernel's types: %v", err)
 	}
+}
+
+// TestFirstQuestion checks that a program made for a question answers it as one
+// made for all questions does, and that a source gets on to larger ones.
+func TestFirstQuestion(t *testing.T) {
+	all := open(t)
+	ns := kerneltest.NewNamespace(t)
+	load(t, ns, 5)
+	ns.MPTCP(t)
+	diag(t, ns) // gives every socket its cookie
+	compare := func(s *Source, req socket.Request) {
+		t.Helper()
+		got, want := s.collect(t, req), all.collect(t, req)
+		got, want = append(got, s.collectOwnerless(t, req)...), append(want, all.collectOwnerless(t, req)...)
+		if len(got) != len(want) {
+			t.Errorf("kinds %#x fields %#x: %d sockets, want %d", req.Kinds, req.Fields, len(got), len(want))
+			return
+		}
+		for i := range got {
+			if diff := differ(&got[i].Socket, &want[i].Socket); diff != "" || got[i].Known != want[i].Known || got[i].Holder != want[i].Holder {
+				t.Errorf("kinds %#x fields %#x: %v: %s", req.Kinds, req.Fields, got[i], diff)
+			}
+		}
+	}
+	for kind := socket.TCP4; kind <= socket.MPTCP4; kind <<= 1 {
+		for _, fields := range []socket.Fields{0, socket.AllFields &^ socket.FieldTimer} {
+			req := inside(ns)
+			req.Kinds, req.Fields = kind, fields
+			s, err := Open(host, &req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.files.idle[0].limit == everything {
+				t.Error("the program is for all questions")
+			}
+			compare(s, req)
+			req.Kinds, req.Fields = socket.AllKinds, socket.AllFields&^socket.FieldTimer
+			compare(s, req)
+			s.Close()
+		}
+	}
+	req := inside(ns)
+	s, err := Open(host, &req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	req.LocalPorts = socket.Ports{Restricted: true, Hi: 65535, List: make([]uint16, roomy+1)}
+	for i := range req.LocalPorts.List {
+		req.LocalPorts.List[i] = uint16(30000 + i)
+	}
+	compare(s, req)
 }

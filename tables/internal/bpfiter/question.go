@@ -117,6 +117,34 @@ func states(mask uint32) uint32 {
 	return mask
 }
 
+// A limit is what no question to an instance goes beyond: the fewer fields,
+// kinds and lists, the sooner it is loaded.
+type limit struct {
+	want, kinds, lists uint32
+	room               int // members of lists
+}
+
+// roomy is room for the lists of most questions, and everything what no
+// question goes beyond that has no longer ones.
+const roomy = 1024
+
+var everything = limit{want: ^uint32(0), kinds: ^uint32(0), lists: ^uint32(0), room: roomy}
+
+// limit returns the question's own.
+func (q *question) limit() limit {
+	return limit{want: q.want, kinds: q.kinds, lists: q.lists, room: len(q.keys)}
+}
+
+// covers reports whether all that m needs is within l.
+func (l limit) covers(m limit) bool {
+	return m.want&^l.want == 0 && m.kinds&^l.kinds == 0 && m.lists&^l.lists == 0 && m.room <= l.room
+}
+
+// bytes returns it as struct question.
+func (l limit) bytes() []byte {
+	return (&question{want: l.want, kinds: l.kinds, lists: l.lists}).bytes()
+}
+
 // bytes returns struct question.
 func (q *question) bytes() []byte {
 	b := make([]byte, 0, 24)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -38,11 +39,15 @@ type Source struct {
 // moment saw, and not for anybody's eyes. 0 is none.
 type ID uint64
 
-// Open loads the programs that read descriptor tables, and returns an error
+// Open loads the program that reads descriptor tables, and returns an error
 // that wraps tables.ErrUnavailable, with the reason and the remedy, where the
 // kernel does not let it, or where it would tell other numbers of processes
 // than the caller's: in a pid namespace that is not the initial one.
-func Open(c Config) (*Source, error) {
+//
+// The kernel takes a millisecond to check what a small question needs, and ten
+// for what any question may need. So Open is told the first one, and loads no
+// more than that; nil is any. A scan that asks for more loads the rest.
+func Open(c Config, first *socket.Request) (*Source, error) {
 	if err := c.checkNamespace(); err != nil {
 		return nil, err
 	}
@@ -51,7 +56,11 @@ func Open(c Config) (*Source, error) {
 		hash:    pool{config: c, parse: loadHash},
 		decoder: newDecoder(),
 	}
-	in, err := s.files.take()
+	need := everything
+	if first != nil {
+		need = s.question(first).limit()
+	}
+	in, err := s.files.take(need)
 	if err != nil {
 		return nil, err
 	}
@@ -79,39 +88,57 @@ type pool struct {
 	idle   []*instance
 }
 
-// take returns an instance that nobody else uses. Its error says why the kernel
-// does not take one.
-func (p *pool) take() (*instance, error) {
-	in, err := p.idleOrNew()
+// take returns an instance for questions within a limit that nobody else uses.
+// Its error says why the kernel does not take one.
+func (p *pool) take(need limit) (*instance, error) {
+	in, err := p.idleOrNew(need)
 	if err != nil {
 		return nil, p.config.explain(err)
 	}
 	return in, nil
 }
 
-func (p *pool) idleOrNew() (*instance, error) {
+func (p *pool) idleOrNew(need limit) (*instance, error) {
 	p.lock.Lock()
-	defer p.lock.Unlock()
-	if n := len(p.idle); n > 0 {
-		in := p.idle[n-1]
-		p.idle = p.idle[:n-1]
-		return in, nil
+	for i, in := range p.idle {
+		if in.limit.covers(need) {
+			p.idle = slices.Delete(p.idle, i, i+1)
+			p.lock.Unlock()
+			return in, nil
+		}
 	}
-	if p.object == nil {
-		spec, err := p.parse()
-		if err != nil {
-			return nil, err
-		}
-		raw, release, err := kernelTypes(p.config.types())
-		if err != nil {
-			return nil, fmt.Errorf("types of the kernel: %w", err)
-		}
-		defer release()
-		if p.object, err = fit(spec, raw); err != nil {
+	first := p.object == nil
+	if first {
+		if err := p.fit(); err != nil {
+			p.lock.Unlock()
 			return nil, err
 		}
 	}
-	return p.object.load()
+	p.lock.Unlock()
+	if !first {
+		// Who asks a second question may ask a third.
+		room := need.room
+		need = everything
+		if room > need.room {
+			need.room = maxListed
+		}
+	}
+	return p.object.load(need)
+}
+
+// fit fits the object to the kernel.
+func (p *pool) fit() error {
+	spec, err := p.parse()
+	if err != nil {
+		return err
+	}
+	raw, release, err := kernelTypes(p.config.types())
+	if err != nil {
+		return fmt.Errorf("types of the kernel: %w", err)
+	}
+	defer release()
+	p.object, err = fit(spec, raw)
+	return err
 }
 
 // put gives an instance back.
@@ -162,7 +189,7 @@ func (in *instance) forget(q *question) error {
 
 // with calls f with an instance that has been asked the question.
 func (p *pool) with(q *question, f func(*instance) error) error {
-	in, err := p.take()
+	in, err := p.take(q.limit())
 	if err != nil {
 		return err
 	}
@@ -203,8 +230,8 @@ func (s *Source) Scan(ctx context.Context, req *socket.Request, yield func(*sock
 	if req.Kinds == 0 || req.PIDs != nil && len(req.PIDs) == 0 {
 		return nil
 	}
-	byTask := req.PIDs != nil && len(req.PIDs) <= maxTasks && !s.noTaskFilter.Load()
-	q := ask(req, byTask)
+	byTask := s.byTask(req)
+	q := s.question(req)
 	retry := false
 	err := s.files.with(q, func(in *instance) error {
 		sc := scan{source: s, program: in.programs["files"], buffer: make([]byte, bufferSize), yield: yield}
@@ -230,6 +257,13 @@ func (s *Source) Scan(ctx context.Context, req *socket.Request, yield func(*sock
 	}
 	return err
 }
+
+// byTask reports whether the kernel is to go over each wanted process alone.
+func (s *Source) byTask(req *socket.Request) bool {
+	return req.PIDs != nil && len(req.PIDs) <= maxTasks && !s.noTaskFilter.Load()
+}
+
+func (s *Source) question(req *socket.Request) *question { return ask(req, s.byTask(req)) }
 
 // bufferSize is what the kernel gives at once, eight pages of 4 KB
 // (bpf_seq_read, kernel/bpf/bpf_iter.c).

@@ -94,7 +94,7 @@ INLINE void fill_unix(struct entry *e, struct sock *sk)
 {
 	struct record *r = &e->record;
 	struct unix_sock *u = (void *)sk;
-	u32 want = config.want;
+	u32 want = wanted();
 
 	if (want & FIELD_QUEUES) {
 		if (r->state == TCP_LISTEN) {
@@ -127,7 +127,7 @@ INLINE void fill_netlink(struct record *r, struct sock *sk)
 {
 	struct netlink_sock *n = (void *)sk;
 
-	if (!(config.want & FIELD_NETLINK_PORT))
+	if (!(wanted() & FIELD_NETLINK_PORT))
 		return;
 	r->known |= FIELD_NETLINK_PORT;
 	r->netlink[0] = probe(n, portid);
@@ -152,7 +152,7 @@ INLINE void fill_packet(struct record *r, struct sock *sk)
 	r->interface = index;
 	r->known |= FIELD_PROTOCOL;
 	if (index >= 0)
-		r->known |= config.want & FIELD_INTERFACE;
+		r->known |= wanted() & FIELD_INTERFACE;
 }
 
 INLINE void fill_xdp(struct record *r, struct sock *sk)
@@ -164,14 +164,14 @@ INLINE void fill_xdp(struct record *r, struct sock *sk)
 		return;
 	struct net_device *dev = probe(x, dev);
 	r->interface = dev ? probe(dev, ifindex) : 0;
-	r->known |= config.want & FIELD_INTERFACE;
+	r->known |= wanted() & FIELD_INTERFACE;
 }
 
 /* fill_mptcp reads a listener's queue, which is that of its first subflow. */
 INLINE void fill_mptcp(struct record *r, struct sock *sk)
 {
-	r->known |= config.want & FIELD_TIMER; /* it has none */
-	if (r->state != TCP_LISTEN || !(config.want & FIELD_QUEUES))
+	r->known |= wanted() & FIELD_TIMER; /* it has none */
+	if (r->state != TCP_LISTEN || !(wanted() & FIELD_QUEUES))
 		return;
 	struct mptcp_sock *m = (void *)sk;
 	struct sock *first = probe(m, first);
@@ -201,9 +201,9 @@ INLINE void emit(struct seq_file *seq, struct entry *e, u32 size)
 /* tcp_size returns the size of the record of a TCP socket. */
 INLINE u32 tcp_size(void)
 {
-	if (config.want & TCP_FIELDS)
+	if (wanted() & TCP_FIELDS)
 		return sizeof(struct record) + sizeof(struct tcp_part);
-	return config.want & ~SHORT_FIELDS ? sizeof(struct record) : SHORT_RECORD;
+	return wanted() & ~SHORT_FIELDS ? sizeof(struct record) : SHORT_RECORD;
 }
 
 /*
@@ -219,7 +219,7 @@ INLINE void show_subflow(struct seq_file *seq, struct entry *e, struct sock *sk)
 	r->family = probe(skc, skc_family);
 	r->kind = r->family == AF_INET6 ? KIND_TCP6 : KIND_TCP4;
 	r->state = probe(skc, skc_state);
-	if (!(config.kinds & 1 << r->kind) || !state_wanted(r->state))
+	if (!(wanted_kinds() & 1 << r->kind) || !state_wanted(r->state))
 		return;
 	r->type = SOCK_STREAM;
 	r->protocol = IPPROTO_TCP;
@@ -229,7 +229,7 @@ INLINE void show_subflow(struct seq_file *seq, struct entry *e, struct sock *sk)
 		return;
 	r->cookie = probe(skc, skc_cookie.counter);
 	if (r->cookie)
-		r->known |= config.want & FIELD_COOKIE;
+		r->known |= wanted() & FIELD_COOKIE;
 	fill_sock(r, sk, 0);
 	fill_tcp(r, &e->tcp, tp, 0);
 	emit(seq, e, tcp_size());
@@ -263,6 +263,13 @@ INLINE void show_subflows(struct seq_file *seq, struct sock *sk)
 	bpf_loop(MAX_SUBFLOWS, next_subflow, &s, 0);
 }
 
+/* Kinds of AF_INET and AF_INET6 but for TCP. */
+#define OTHER_INET ((((1 << KIND_UNIX) - 1) & ~3) | 1 << KIND_MPTCP4 | 1 << KIND_MPTCP6 | \
+		    1 << KIND_SCTP4 | 1 << KIND_SCTP6 | 1 << KIND_DCCP4 | 1 << KIND_DCCP6)
+
+/* may reports whether a kind can be asked for at all. */
+#define may(kind) (limit.kinds >> (kind) & 1)
+
 SEC("iter/task_file")
 int files(struct bpf_iter__task_file *ctx)
 {
@@ -285,7 +292,7 @@ int files(struct bpf_iter__task_file *ctx)
 
 	struct sock *sk = s->sk;
 	if (!sk) {
-		if (!(config.kinds & 1 << KIND_OTHER) || shown(task, ctx->fd, file))
+		if (!(wanted_kinds() & 1 << KIND_OTHER) || shown(task, ctx->fd, file))
 			return 0;
 		r->kind = KIND_OTHER;
 		emit(seq, e, SHORT_RECORD);
@@ -299,13 +306,14 @@ int files(struct bpf_iter__task_file *ctx)
 	r->kind = kind_of(r->family, r->type, r->protocol);
 	/* Forget the constant, for which the verifier would walk the rest again. */
 	u32 kind = *(volatile u8 *)&r->kind & 31;
-	bool mptcp = kind == KIND_MPTCP4 || kind == KIND_MPTCP6;
+	bool mptcp = (may(KIND_MPTCP4) || may(KIND_MPTCP6) || may(KIND_TCP4) || may(KIND_TCP6)) &&
+		     (kind == KIND_MPTCP4 || kind == KIND_MPTCP6);
 	u32 kinds = 1 << kind;
 	if (mptcp)
 		kinds |= 1 << KIND_TCP4 | 1 << KIND_TCP6;
-	if (!(config.kinds & kinds) || shown(task, ctx->fd, file))
+	if (!(wanted_kinds() & kinds) || shown(task, ctx->fd, file))
 		return 0;
-	if (mptcp && !(config.kinds & 1 << kind))
+	if (mptcp && !(wanted_kinds() & 1 << kind))
 		goto subflow;
 	if (kind <= KIND_UNIX || kind == KIND_VSOCK || kind == KIND_DCCP4 || kind == KIND_DCCP6 || mptcp) {
 		if (!state_wanted(r->state)) {
@@ -317,16 +325,18 @@ int files(struct bpf_iter__task_file *ctx)
 	r->known = FIELD_FAMILY | FIELD_TYPE | FIELD_PROTOCOL | FIELD_STATE;
 	if (!fill_common(r, skc, 1))
 		return 0;
-	if (config.want & FIELD_COOKIE) {
+	if (wanted() & FIELD_COOKIE) {
 		r->cookie = bpf_get_socket_cookie(sk);
 		r->known |= FIELD_COOKIE;
 	}
 	fill_sock(r, sk, 1);
-	u32 size = config.want & ~SHORT_FIELDS ? sizeof(*r) : SHORT_RECORD;
+	u32 size = wanted() & ~SHORT_FIELDS ? sizeof(*r) : SHORT_RECORD;
 
 	switch (kind) {
 	case KIND_TCP4:
 	case KIND_TCP6: {
+		if (!may(KIND_TCP4) && !may(KIND_TCP6))
+			return 0;
 		struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
 		if (!tp || !fill_inet(r, skc, swap16(tp->inet_conn.icsk_inet.inet_sport), 1))
 			return 0;
@@ -335,16 +345,24 @@ int files(struct bpf_iter__task_file *ctx)
 		break;
 	}
 	case KIND_UNIX:
+		if (!may(KIND_UNIX))
+			return 0;
 		fill_unix(e, sk);
 		size += round_up(r->path_size);
 		break;
 	case KIND_NETLINK:
+		if (!may(KIND_NETLINK))
+			return 0;
 		fill_netlink(r, sk);
 		break;
 	case KIND_PACKET:
+		if (!may(KIND_PACKET))
+			return 0;
 		fill_packet(r, sk);
 		break;
 	case KIND_XDP:
+		if (!may(KIND_XDP))
+			return 0;
 		fill_xdp(r, sk);
 		break;
 	case KIND_VSOCK:
@@ -353,13 +371,15 @@ int files(struct bpf_iter__task_file *ctx)
 	case KIND_OTHER:
 		break;
 	default: {
+		if (!(limit.kinds & OTHER_INET))
+			return 0;
 		struct inet_sock *inet = (void *)sk;
 		if (!fill_inet(r, skc, swap16(probe(inet, inet_sport)), 1)) {
 			if (mptcp)
 				goto subflow;
 			return 0;
 		}
-		if (kind >= KIND_UDP4 && kind <= KIND_UDPLITE6 && config.want & FIELD_QUEUES) {
+		if (kind >= KIND_UDP4 && kind <= KIND_UDPLITE6 && wanted() & FIELD_QUEUES) {
 			struct udp_sock *u = (void *)sk;
 			if (field_exists(u->forward_deficit))
 				r->rx_queue -= probe(u, forward_deficit);

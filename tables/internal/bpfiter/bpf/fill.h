@@ -52,6 +52,28 @@
 
 struct question config;
 
+/*
+ * What no question to this copy of the program goes beyond. It is set before
+ * the program is loaded and never again, so that the verifier, which takes
+ * most of the time of a cold start, leaves out what is not asked for.
+ */
+const volatile struct question limit = { .want = ~0, .kinds = ~0, .lists = ~0 };
+
+INLINE u32 wanted(void)
+{
+	return config.want & limit.want;
+}
+
+INLINE u32 wanted_kinds(void)
+{
+	return config.kinds & limit.kinds;
+}
+
+INLINE u32 wanted_lists(void)
+{
+	return config.lists & limit.lists;
+}
+
 struct {
 	UINT(type, BPF_MAP_TYPE_HASH);
 	UINT(max_entries, 65536);
@@ -63,7 +85,7 @@ struct {
 /* listed reports whether a number is in a list, if there is one. */
 INLINE bool listed(enum list list, u64 number)
 {
-	if (!(config.lists & 1 << list))
+	if (!(wanted_lists() & 1 << list))
 		return 1;
 	struct key key = { .list = list, .number = { number, 0 } };
 	return bpf_map_lookup_elem(&lists, &key) != NULL;
@@ -73,7 +95,7 @@ INLINE bool listed(enum list list, u64 number)
 INLINE bool address_listed(enum list list, u16 family, const u8 *address)
 {
 	/* Both lists are there, or none, and either may be empty. */
-	if (!(config.lists & 1 << list))
+	if (!(wanted_lists() & 1 << list))
 		return 1;
 	struct key key = {};
 	key.list = list;
@@ -147,7 +169,7 @@ INLINE u16 swap16(u16 n)
  */
 INLINE bool fill_common(struct record *r, struct sock_common *skc, const bool direct)
 {
-	u32 want = config.want;
+	u32 want = wanted();
 
 	r->address = (u64)skc;
 	struct net *net = get(skc, skc_net.net);
@@ -176,8 +198,8 @@ INLINE bool fill_inet(struct record *r, struct sock_common *skc, u16 local_port,
 	    !listed(LIST_REMOTE_PORT, r->remote_port))
 		return 0;
 	r->interface = get(skc, skc_bound_dev_if);
-	r->known |= config.want & FIELD_INTERFACE;
-	if (!(config.want & FIELD_ADDRESSES))
+	r->known |= wanted() & FIELD_INTERFACE;
+	if (!(wanted() & FIELD_ADDRESSES))
 		return 1;
 	if (r->family == AF_INET) {
 		*(u64 *)r->local = get(skc, skc_rcv_saddr);
@@ -199,7 +221,7 @@ INLINE void fill_v6only(struct record *r, struct sock_common *skc)
 	if (r->family != AF_INET6 || (r->state != TCP_LISTEN && r->state != TCP_CLOSE))
 		return;
 	r->v6only = bits(skc, skc_ipv6only);
-	r->known |= config.want & FIELD_V6ONLY;
+	r->known |= wanted() & FIELD_V6ONLY;
 }
 
 /* drops counts as sk_drops_read of include/net/sock.h does. */
@@ -216,7 +238,7 @@ INLINE u32 drops(struct sock *sk, const bool direct)
 /* fill_sock reads what every full socket has beyond fill_common. */
 INLINE void fill_sock(struct record *r, struct sock *sk, const bool direct)
 {
-	u32 want = config.want;
+	u32 want = wanted();
 
 	if (want & FIELD_UID) {
 		r->uid = get(sk, sk_uid.val);
@@ -279,7 +301,7 @@ INLINE u8 pingpong(struct sock *sk, u8 count, const bool direct)
  */
 INLINE void fill_tcp(struct record *r, struct tcp_part *t, struct tcp_sock *tp, const bool direct)
 {
-	u32 want = config.want;
+	u32 want = wanted();
 	struct inet_connection_sock *icsk = &tp->inet_conn;
 	struct sock *sk = &icsk->icsk_inet.sk;
 

@@ -97,7 +97,7 @@ INLINE void fill_time_wait(struct record *r, struct tcp_part *t, struct sock_com
 	t->timer = TIMER_TIME_WAIT;
 	t->expires = until(probe(tw, tw_timer.expires));
 	r->mark = probe(tw, tw_mark);
-	r->known |= config.want & (FIELD_TIMER | FIELD_QUEUES | FIELD_MARK);
+	r->known |= wanted() & (FIELD_TIMER | FIELD_QUEUES | FIELD_MARK);
 }
 
 /* fill_request reads a struct request_sock, as inet_req_diag_fill. */
@@ -109,7 +109,7 @@ INLINE void fill_request(struct record *r, struct tcp_part *t, struct sock_commo
 	t->expires = until(probe(req, req.rsk_timer.expires));
 	t->retransmits = probe(req, req.num_retrans);
 	r->mark = probe(req, ir_mark);
-	r->known |= config.want & (FIELD_TIMER | FIELD_QUEUES | FIELD_MARK);
+	r->known |= wanted() & (FIELD_TIMER | FIELD_QUEUES | FIELD_MARK);
 }
 
 /* fill_entry reports whether the entry is wanted. */
@@ -140,7 +140,7 @@ INLINE bool fill_entry(struct record *r, struct tcp_part *t, struct sock_common 
 	r->family = family;
 	r->state = state;
 	r->kind = family == AF_INET6 ? KIND_TCP6 : KIND_TCP4;
-	if (!(config.kinds & 1 << r->kind))
+	if (!(wanted_kinds() & 1 << r->kind))
 		return 0;
 	r->type = SOCK_STREAM;
 	r->protocol = IPPROTO_TCP;
@@ -149,7 +149,7 @@ INLINE bool fill_entry(struct record *r, struct tcp_part *t, struct sock_common 
 		return 0;
 	r->cookie = probe(skc, skc_cookie.counter);
 	if (r->cookie)
-		r->known |= config.want & FIELD_COOKIE;
+		r->known |= wanted() & FIELD_COOKIE;
 	if (full) {
 		struct socket_alloc *alloc = (void *)probe(sk, sk_socket);
 		if (alloc)
