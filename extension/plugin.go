@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"strconv"
 	"sync"
@@ -56,6 +57,7 @@ type Plugin struct {
 	moments *moments
 	slots   chan struct{}
 	warned  *onceAnHour
+	seed    maphash.Seed
 }
 
 // NewPlugins makes plugins of tables, under the names that name gives them. The
@@ -69,7 +71,7 @@ func NewPlugins(ctx context.Context, l Limits, log *slog.Logger, list []tables.T
 	for _, t := range list {
 		plugins = append(plugins, &Plugin{
 			name: name(t), table: t, limits: l, log: log, moments: m, warned: warned,
-			slots: make(chan struct{}, l.Concurrency),
+			slots: make(chan struct{}, l.Concurrency), seed: maphash.MakeSeed(),
 		})
 	}
 	return plugins, m.stop
@@ -171,14 +173,18 @@ func (p *Plugin) scan(ctx context.Context, r tables.Request) (osquery.ExtensionP
 		}
 	}
 	rows := osquery.ExtensionPluginResponse{}
+	ids := rowIDs{seed: p.seed, seen: map[uint64]uint64{}}
 	err := tables.Run(ctx, p.table, q, func(row tables.Row) bool {
-		cells := make(map[string]string, len(used))
+		cells := make(map[string]string, len(used)+1)
+		ids.begin()
 		for _, i := range used {
 			c := &schema.Columns[i]
 			if text, ok := render(c.Type, row.Column(i)); ok {
 				cells[c.Name] = text
+				ids.add(i, text)
 			}
 		}
+		cells[rowID] = ids.id()
 		rows = append(rows, cells)
 		return true
 	})
