@@ -61,7 +61,7 @@ ORDER BY s.pid < 0, p.name, s.pid, s.remote_address, s.remote_port, s.local_port
 FROM socket_states s LEFT JOIN processes p ON p.pid = s.pid
 WHERE s.pid > 0
 GROUP BY s.pid, p.name
-ORDER BY rx_queue + tx_queue DESC, sockets DESC, s.pid
+ORDER BY sockets DESC, rx_queue DESC, tx_queue DESC, s.pid
 LIMIT 20;`),
 		},
 		{
