@@ -103,7 +103,8 @@ func (p *Plugin) Routes() osquery.ExtensionPluginResponse {
 	return routes
 }
 
-// Call answers the actions "generate" and "columns". A failure is told in the
+// Call answers the actions "generate" and "columns", and those that would
+// change rows as osquery's own tables do that cannot. A failure is told in the
 // status, with code 1.
 func (p *Plugin) Call(ctx context.Context, request osquery.ExtensionPluginRequest) osquery.ExtensionResponse {
 	switch action := request["action"]; action {
@@ -119,6 +120,8 @@ func (p *Plugin) Call(ctx context.Context, request osquery.ExtensionPluginReques
 			return failure(fmt.Errorf("error generating table: %w", err))
 		}
 		return osquery.ExtensionResponse{Status: success(), Response: rows}
+	case "insert", "update", "delete":
+		return osquery.ExtensionResponse{Status: success(), Response: osquery.ExtensionPluginResponse{{"status": "readonly"}}}
 	default:
 		return failure(fmt.Errorf("unknown action: %q", action))
 	}

@@ -238,3 +238,14 @@ func BenchmarkGenerate(b *testing.B) {
 		}
 	}
 }
+
+// osqueryd makes "table … may not be modified" of it.
+func TestReadOnly(t *testing.T) {
+	p := plugin(t, Limits{}, people(t, "people", 1))
+	for _, action := range []string{"insert", "update", "delete"} {
+		r := p.Call(t.Context(), map[string]string{"action": action, "id": "1", "json_value_array": "[1]"})
+		if r.Status.Code != 0 || len(r.Response) != 1 || r.Response[0]["status"] != "readonly" {
+			t.Errorf("%s: %v %v", action, r.Status, r.Response)
+		}
+	}
+}
