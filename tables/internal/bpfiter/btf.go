@@ -148,10 +148,11 @@ func (t *typeTable) name(offset uint32) []byte {
 
 // find returns the ids of the structs and functions with the given names.
 func (t *typeTable) find(structs, functions map[string]bool) (ids []uint32, funcs map[string]uint32) {
-	var first [256]bool // letters that a wanted name begins with
+	// Two letters that a wanted name begins with leave few others to look up.
+	var begins [1 << 16]bool
 	for _, names := range []map[string]bool{structs, functions} {
 		for name := range names {
-			first[name[0]] = true
+			begins[binary.NativeEndian.Uint16([]byte(name+"\x00"))] = true
 		}
 	}
 	funcs = make(map[string]uint32, len(functions))
@@ -162,7 +163,7 @@ func (t *typeTable) find(structs, functions map[string]bool) (ids []uint32, func
 			continue
 		}
 		offset := binary.NativeEndian.Uint32(b)
-		if offset == 0 || int(offset) >= len(t.strings) || !first[t.strings[offset]] {
+		if offset == 0 || uint64(offset)+2 > uint64(len(t.strings)) || !begins[binary.NativeEndian.Uint16(t.strings[offset:])] {
 			continue
 		}
 		name := t.name(offset)

@@ -207,6 +207,7 @@ type instance struct {
 	programs map[string]int // descriptors
 	config   uint32         // place of the question in the map of variables
 	globals  []byte         // that map's value
+	buffer   []byte         // of whoever uses the instance
 }
 
 // Maps of a program's variables and constants.

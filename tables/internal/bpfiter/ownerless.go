@@ -105,7 +105,7 @@ func (s *Source) withHash(q *question, f func(*hashWalk) error) error {
 		if err != nil {
 			return fmt.Errorf("bpfiter: output: %w", err)
 		}
-		return f(&hashWalk{source: s, in: in, output: output, args: new([3]uint64), chunk: make([]byte, output.Size())})
+		return f(&hashWalk{source: s, in: in, output: output, args: new([3]uint64), chunk: in.room(int(output.Size()))})
 	})
 }
 

@@ -187,6 +187,14 @@ func (in *instance) forget(q *question) error {
 	return nil
 }
 
+// room returns a buffer of the instance's of a size that does not change.
+func (in *instance) room(size int) []byte {
+	if in.buffer == nil {
+		in.buffer = make([]byte, size)
+	}
+	return in.buffer
+}
+
 // with calls f with an instance that has been asked the question.
 func (p *pool) with(q *question, f func(*instance) error) error {
 	in, err := p.take(q.limit())
@@ -234,7 +242,7 @@ func (s *Source) Scan(ctx context.Context, req *socket.Request, yield func(*sock
 	q := s.question(req)
 	retry := false
 	err := s.files.with(q, func(in *instance) error {
-		sc := scan{source: s, program: in.programs["files"], buffer: make([]byte, bufferSize), yield: yield}
+		sc := scan{source: s, program: in.programs["files"], buffer: in.room(bufferSize), yield: yield}
 		if !byTask {
 			_, err := sc.pass(ctx, nil)
 			return err
