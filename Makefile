@@ -54,8 +54,15 @@ bench: ## run the benchmarks
 	CGO_ENABLED=0 $(GO) test -run '^$$' -bench . -benchmem ./...
 
 install: build ## install into PREFIX (/usr/local)
-	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 bin/sockql $(DESTDIR)$(PREFIX)/bin/sockql
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions \
+		$(DESTDIR)$(PREFIX)/share/zsh/site-functions \
+		$(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d
+	install -m 755 bin/sockql bin/sockql.ext $(DESTDIR)$(PREFIX)/bin
+	bin/sockql man > $(DESTDIR)$(PREFIX)/share/man/man1/sockql.1
+	bin/sockql completion bash > $(DESTDIR)$(PREFIX)/share/bash-completion/completions/sockql
+	bin/sockql completion zsh > $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_sockql
+	bin/sockql completion fish > $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/sockql.fish
 
 clean: ## remove what the other targets made
 	rm -rf bin

@@ -11,6 +11,7 @@ import (
 	"go/token"
 	"io"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -169,4 +170,44 @@ func TestLayoutSources(t *testing.T) {
 			return true
 		})
 	})
+}
+
+// TestLayoutDependencies holds go.mod to what docs/dependencies.md says of it.
+func TestLayoutDependencies(t *testing.T) {
+	out, err := exec.Command("go", "list", "-m", "-f", "{{if not .Indirect}}{{.Path}} {{.Version}} {{.GoMod}}{{end}}", "all").Output()
+	if err != nil {
+		t.Skipf("the go command does not list the modules: %v", err)
+	}
+	reasons, err := os.ReadFile("docs/dependencies.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	versions := map[string]string{}
+	var sqlite string // its go.mod
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		if len(fields) < 2 || fields[0] == module {
+			continue
+		}
+		versions[fields[0]] = fields[1]
+		if fields[0] == "modernc.org/sqlite" && len(fields) == 3 {
+			sqlite = fields[2]
+		}
+		if !strings.Contains(string(reasons), "| `"+fields[0]+"` |") {
+			t.Errorf("docs/dependencies.md gives no reason for %s", fields[0])
+		}
+	}
+	if sqlite == "" {
+		t.Skip("the module cache does not hold sqlite's go.mod")
+	}
+	mod, err := os.ReadFile(sqlite)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := "modernc.org/libc " + versions["modernc.org/libc"]
+	if !slices.ContainsFunc(strings.Split(string(mod), "\n"), func(line string) bool {
+		return strings.TrimSuffix(strings.TrimPrefix(strings.TrimSpace(line), "require "), " // indirect") == want
+	}) {
+		t.Errorf("sqlite's go.mod does not ask for %q: the two are generated together, so take its version", want)
+	}
 }
