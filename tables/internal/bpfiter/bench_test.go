@@ -158,7 +158,7 @@ func BenchmarkFit(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		names, err := structNames(spec.Types)
+		names, err := layoutsOf(spec.Types)
 		if err != nil {
 			b.Fatal(err)
 		}
@@ -169,7 +169,7 @@ func BenchmarkFit(b *testing.B) {
 				b.Fatal(err)
 			}
 			ids, _ := types.find(names, map[string]bool{"bpf_iter_task_file": true})
-			if _, err := types.prune(ids); err != nil {
+			if _, err := types.prune(ids, names); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/cilium/ebpf/btf"
 )
@@ -147,13 +148,15 @@ func (t *typeTable) name(offset uint32) []byte {
 }
 
 // find returns the ids of the structs and functions with the given names.
-func (t *typeTable) find(structs, functions map[string]bool) (ids []uint32, funcs map[string]uint32) {
+func (t *typeTable) find(structs layouts, functions map[string]bool) (ids []uint32, funcs map[string]uint32) {
 	// Two letters that a wanted name begins with leave few others to look up.
 	var begins [1 << 16]bool
-	for _, names := range []map[string]bool{structs, functions} {
-		for name := range names {
-			begins[binary.NativeEndian.Uint16([]byte(name+"\x00"))] = true
-		}
+	begin := func(name string) { begins[binary.NativeEndian.Uint16([]byte(name+"\x00"))] = true }
+	for name := range structs {
+		begin(name)
+	}
+	for name := range functions {
+		begin(name)
 	}
 	funcs = make(map[string]uint32, len(functions))
 	for id, at := range t.offsets[1:] {
@@ -172,7 +175,7 @@ func (t *typeTable) find(structs, functions map[string]bool) (ids []uint32, func
 			if functions[string(name)] {
 				funcs[string(name)] = uint32(id + 1)
 			}
-		case structs[string(name)]:
+		case structs[string(name)] != nil:
 			ids = append(ids, uint32(id+1))
 		}
 	}
@@ -183,6 +186,7 @@ func (t *typeTable) find(structs, functions map[string]bool) (ids []uint32, func
 // pointer leads to is no part of a type: pointers become pointers to void.
 type pruner struct {
 	from    *typeTable
+	keep    layouts
 	types   []byte
 	strings []byte
 	ids     map[uint32]uint32 // new ids by old ones
@@ -190,9 +194,9 @@ type pruner struct {
 	err     error
 }
 
-// prune returns BTF of the types alone.
-func (t *typeTable) prune(ids []uint32) (*btf.Spec, error) {
-	p := pruner{from: t, strings: []byte{0}, ids: map[uint32]uint32{0: 0}, next: 1}
+// prune returns BTF of the types alone, and of these the members to keep.
+func (t *typeTable) prune(ids []uint32, keep layouts) (*btf.Spec, error) {
+	p := pruner{from: t, keep: keep, strings: []byte{0}, ids: map[uint32]uint32{0: 0}, next: 1}
 	for _, id := range ids {
 		p.copy(id, 0)
 	}
@@ -241,13 +245,7 @@ func (p *pruner) copy(id uint32, depth int) uint32 {
 	case kindTypedef:
 		t.ref = p.copy(t.ref, depth+1)
 	case kindStruct, kindUnion:
-		rest := make([]byte, 0, len(t.rest))
-		for m := t.rest; len(m) >= 12; m = m[12:] {
-			rest = binary.NativeEndian.AppendUint32(rest, p.string(binary.NativeEndian.Uint32(m)))
-			rest = binary.NativeEndian.AppendUint32(rest, p.copy(binary.NativeEndian.Uint32(m[4:]), depth+1))
-			rest = append(rest, m[8:12]...)
-		}
-		t.rest = rest
+		t = p.members(t, depth)
 	case kindEnum, kindEnum64:
 		// Its size matters, its values do not.
 		t.info, t.rest = t.info&^0xffff, nil
@@ -256,6 +254,24 @@ func (p *pruner) copy(id uint32, depth int) uint32 {
 	copied := p.add(t)
 	p.ids[id] = copied
 	return copied
+}
+
+// members copies the types of a struct's members and leaves out those that
+// nobody asks for.
+func (p *pruner) members(t rawType, depth int) rawType {
+	keep := p.keep[string(p.from.name(t.name))]
+	var rest []byte
+	for m := t.rest; len(m) >= 12; m = m[12:] {
+		name := binary.NativeEndian.Uint32(m)
+		if keep != nil && name != 0 && !keep[string(p.from.name(name))] {
+			continue
+		}
+		rest = binary.NativeEndian.AppendUint32(rest, p.string(name))
+		rest = binary.NativeEndian.AppendUint32(rest, p.copy(binary.NativeEndian.Uint32(m[4:]), depth+1))
+		rest = append(rest, m[8:12]...)
+	}
+	t.rest, t.info = rest, t.info&^0xffff|uint32(len(rest)/12)
+	return t
 }
 
 func (p *pruner) string(offset uint32) uint32 {
@@ -277,21 +293,49 @@ func (p *pruner) add(t rawType) uint32 {
 	return p.next - 1
 }
 
-// structNames returns the names of the structs that an object's types describe,
-// without the suffix that tells apart versions of one.
-func structNames(spec *btf.Spec) (map[string]bool, error) {
-	names := map[string]bool{}
+// layouts are the members of structs that programs ask for, by the structs'
+// names.
+type layouts map[string]map[string]bool
+
+// layoutsOf returns what an object's types ask for. What a name says after three
+// underscores tells apart versions of one struct.
+func layoutsOf(spec *btf.Spec) (layouts, error) {
+	all := layouts{}
 	for t, err := range spec.All() {
 		if err != nil {
 			return nil, fmt.Errorf("types of the programs: %w", err)
 		}
-		switch t.(type) {
-		case *btf.Struct, *btf.Typedef:
-			name, _, _ := bytes.Cut([]byte(t.TypeName()), []byte("___"))
-			if len(name) > 0 {
-				names[string(name)] = true
+		name, _, _ := strings.Cut(t.TypeName(), "___")
+		switch t := t.(type) {
+		case *btf.Struct:
+			if name != "" {
+				all.add(name, t.Members)
+			}
+		case *btf.Typedef:
+			// A struct may have no name but its typedef's.
+			if s, ok := t.Type.(*btf.Struct); ok && s.Name == "" {
+				all.add(name, nil)
 			}
 		}
 	}
-	return names, nil
+	return all, nil
+}
+
+// add adds members, and those of members without a name.
+func (l layouts) add(name string, members []btf.Member) {
+	if l[name] == nil {
+		l[name] = map[string]bool{}
+	}
+	for _, m := range members {
+		if m.Name != "" {
+			l[name][m.Name] = true
+			continue
+		}
+		switch inner := m.Type.(type) {
+		case *btf.Struct:
+			l.add(name, inner.Members)
+		case *btf.Union:
+			l.add(name, inner.Members)
+		}
+	}
 }

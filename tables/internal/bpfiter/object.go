@@ -58,7 +58,7 @@ func fit(spec *ebpf.CollectionSpec, raw []byte) (*object, error) {
 	if err != nil {
 		return nil, err
 	}
-	structs, err := structNames(spec.Types)
+	structs, err := layoutsOf(spec.Types)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func fit(spec *ebpf.CollectionSpec, raw []byte) (*object, error) {
 		}
 	}
 	ids, functions := types.find(structs, targets)
-	kernel, err := types.prune(ids)
+	kernel, err := types.prune(ids, structs)
 	if err != nil {
 		return nil, err
 	}

@@ -121,9 +121,10 @@ func FuzzTypes(f *testing.F) {
 		if err != nil {
 			return
 		}
-		ids, _ := types.find(map[string]bool{"sock": true, "net": true}, map[string]bool{"bpf_iter_task_file": true})
+		names := layouts{"sock": {"sk_type": true}, "net": {}}
+		ids, _ := types.find(names, map[string]bool{"bpf_iter_task_file": true})
 		if len(ids) < 100 {
-			types.prune(ids)
+			types.prune(ids, names)
 		}
 	})
 }
