@@ -28,6 +28,9 @@ func pids(proc *procfs.FS, q *tables.Query) (list []int32, named bool, err error
 	if err != nil {
 		return nil, false, fmt.Errorf("%s: list: %w", q.Schema().Name, err)
 	}
+	if hide, err := proc.HidePID(); err == nil && hide.Omits() {
+		q.Warn(fmt.Errorf("%s: processes of other users: %w: procfs is mounted with hidepid, and they are left out without CAP_SYS_PTRACE", q.Schema().Name, fs.ErrPermission))
+	}
 	return slices.DeleteFunc(list, func(pid int32) bool { return !set.HasInt(int64(pid)) }), false, nil
 }
 
@@ -77,7 +80,7 @@ func warn(q *tables.Query, err error) {
 	switch {
 	case err == nil || errors.Is(err, procfs.ErrVanished):
 	case errors.Is(err, fs.ErrPermission):
-		q.Warn(fmt.Errorf("%s: some processes of others: %w: they are left out", q.Schema().Name, fs.ErrPermission))
+		q.Warn(fmt.Errorf("%s: some processes of others: %w: they are left out without CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", q.Schema().Name, fs.ErrPermission))
 	default:
 		q.Warn(fmt.Errorf("%s: %w", q.Schema().Name, err))
 	}

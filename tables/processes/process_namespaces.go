@@ -75,7 +75,7 @@ func (r *namespaces) read(ctx context.Context, proc *procfs.FS, q *tables.Query)
 				return err
 			}
 		case errors.Is(err, fs.ErrPermission):
-			q.Warn(fmt.Errorf("process_namespaces: some processes of others: %w: their namespaces show as NULL", fs.ErrPermission))
+			q.Warn(fmt.Errorf("process_namespaces: some processes of others: %w: their namespaces show as NULL without CAP_SYS_PTRACE", fs.ErrPermission))
 			return nil
 		default:
 			q.Warn(fmt.Errorf("process_namespaces: %w", err))

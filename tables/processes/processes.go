@@ -253,7 +253,7 @@ func (t *reader) read(ctx context.Context, p *process, needs source, warn func(e
 				return false
 			}
 		case errors.Is(err, fs.ErrPermission):
-			warn(fmt.Errorf("processes: program, directories or counters of some processes: %w: they show as NULL", fs.ErrPermission))
+			warn(fmt.Errorf("processes: program, directories or counters of some processes: %w: they show as NULL without CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", fs.ErrPermission))
 		default:
 			warn(fmt.Errorf("processes: %w", err))
 		}

@@ -34,7 +34,8 @@ type collector struct {
 	asked      int               // how many processes were asked for by number
 
 	descriptors map[int32]table // by pid
-	hides       *bool           // whether procfs hides processes, once known
+	hides       *bool           // whether processes may be missing from procfs, once known
+	outside     bool            // they are, for they live outside of its pid namespace
 
 	sockets  map[uint64]*socket.Socket   // by inode
 	sharing  map[uint64][]*socket.Socket // further ones of an inode: an MPTCP socket and its subflows
@@ -307,7 +308,7 @@ func (c *collector) findSpace(pid int32) *space {
 		return nil // gone, or a zombie
 	}
 	if refused {
-		c.warn(fmt.Errorf("sockets: network namespaces of other users' processes: %w: one that is not known otherwise shows as 0", fs.ErrPermission))
+		c.warn(fmt.Errorf("sockets: network namespaces of other users' processes: %w: without CAP_SYS_PTRACE one that is not known otherwise shows as 0", fs.ErrPermission))
 	}
 	if c.byIdentity == nil {
 		c.byIdentity = map[uint64]*space{}
@@ -434,14 +435,19 @@ func (c *collector) newestUnowned(spaces []*space, a *question) int {
 	c.own(c.pids)
 	unowned := 0
 	c.each(spaces, a, func(l *list, s *socket.Socket) bool {
-		kernel := s.Kind == socket.Netlink && s.NetlinkPort == 0 // nobody holds the kernel's own
-		if l.read > oldest && s.Inode != 0 && s.PID < 0 && !kernel {
+		if l.read > oldest && s.PID < 0 && hasFile(s) {
 			unowned = newest
 			return false
 		}
 		return true
 	})
 	return unowned
+}
+
+// hasFile reports whether a socket is one that some process opened: the kernel
+// has netlink sockets of its own.
+func hasFile(s *socket.Socket) bool {
+	return s.Inode != 0 && (s.Kind != socket.Netlink || s.NetlinkPort != 0)
 }
 
 // own marks the sockets that the processes' descriptors refer to.
@@ -460,14 +466,16 @@ func (c *collector) join(pids []int32, spaces []*space, a *question) []entry {
 		entries = make([]entry, 0, c.held(pids)+len(c.sockets)/8)
 	}
 	var r row
-	add := func(s *socket.Socket, holder socket.Holder) {
+	add := func(s *socket.Socket, holder socket.Holder) bool {
 		if a.request.Kinds&s.Kind == 0 {
-			return
+			return false
 		}
 		r.Socket, r.holder = s, holder
-		if a.match(&r) {
-			entries = append(entries, entry{s, holder})
+		if !a.match(&r) {
+			return false
 		}
+		entries = append(entries, entry{s, holder})
+		return true
 	}
 	for _, pid := range pids {
 		wanted := a.wantsPID(int64(pid))
@@ -490,12 +498,16 @@ func (c *collector) join(pids []int32, spaces []*space, a *question) []entry {
 	if a.ownerless {
 		holder := nobody
 		holder.Reason = c.reason()
+		open := false // whether somebody should hold one of them
 		c.each(spaces, a, func(_ *list, s *socket.Socket) bool {
-			if s.PID < 0 {
-				add(s, holder)
+			if s.PID < 0 && add(s, holder) {
+				open = open || hasFile(s)
 			}
 			return true
 		})
+		if open && c.outside {
+			c.warn(fmt.Errorf("sockets: processes outside of this pid namespace: %w: sockets that only they hold show no holder; read the host's procfs to see them", fs.ErrPermission))
+		}
 	}
 	return entries
 }
@@ -511,6 +523,9 @@ func (c *collector) held(pids []int32) int {
 
 // reason says why the sockets without a holder have none.
 func (c *collector) reason() socket.Reason {
+	if c.unseen() {
+		return socket.Denied
+	}
 	reason := socket.NoOwner
 	for _, pid := range c.pids {
 		switch c.descriptors[pid].outcome {
@@ -520,18 +535,21 @@ func (c *collector) reason() socket.Reason {
 			reason = socket.Raced
 		}
 	}
-	if c.hidden() {
-		return socket.Denied
-	}
 	return reason
 }
 
-// hidden reports whether there may be processes that procfs does not show us.
-func (c *collector) hidden() bool {
+// unseen reports whether there may be processes that procfs does not show us.
+func (c *collector) unseen() bool {
 	if c.hides == nil {
+		// Mount options that cannot be told are those of another pid
+		// namespace, and may hide processes.
 		h, err := c.host.proc.HidePID()
-		hides := err == nil && h.Hides()
+		c.outside = !c.host.proc.ShowsHost() && !h.Hides()
+		hides := err != nil || h.Hides() || c.outside
 		c.hides = &hides
+		if h.Omits() {
+			c.warn(fmt.Errorf("sockets: processes of other users: %w: procfs is mounted with hidepid, and their sockets show no holder without CAP_SYS_PTRACE", fs.ErrPermission))
+		}
 	}
 	return *c.hides
 }

@@ -89,7 +89,7 @@ func (c *collector) readDescriptors(ctx context.Context, pids []int32, since int
 		}
 	}
 	if refused > 0 {
-		c.warn(fmt.Errorf("sockets: descriptors of %d of %d processes: %w: their sockets show no holder", refused, len(todo), fs.ErrPermission))
+		c.warn(fmt.Errorf("sockets: descriptors of %d of %d processes: %w: their sockets show no holder without CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH", refused, len(todo), fs.ErrPermission))
 	}
 	return nil
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +18,7 @@ import (
 
 	"sockql/tables"
 	"sockql/tables/internal/kerneltest"
+	"sockql/tables/processes"
 )
 
 // TestKernelAgreesWithOsqueryi asks a real osqueryi for the sockets of one
@@ -69,15 +71,28 @@ func TestKernelAgreesWithOsqueryi(t *testing.T) {
 	})
 }
 
-// hidePIDEnv tells the test binary that it runs in a mount namespace of its
-// own.
-const hidePIDEnv = "SOCKQL_SOCKETS_HIDEPID"
+// childEnv tells the test binary that it runs in namespaces of its own, and
+// names a directory.
+const childEnv = "SOCKQL_SOCKETS_CHILD"
 
 // TestKernelHidePID looks at a procfs that shows an ordinary user nothing but
 // its own processes.
 func TestKernelHidePID(t *testing.T) {
-	if dir, child := os.LookupEnv(hidePIDEnv); child {
-		hidePID(t, dir)
+	inChild(t, syscall.CLONE_NEWNS|syscall.CLONE_NEWNET, hidePID)
+}
+
+// TestKernelPIDNamespace looks from a pid namespace at a socket that a process
+// outside of it holds.
+func TestKernelPIDNamespace(t *testing.T) {
+	inChild(t, syscall.CLONE_NEWNS|syscall.CLONE_NEWPID, pidNamespace)
+}
+
+// inChild runs the rest of a test in new namespaces, with a directory that
+// everybody may enter.
+func inChild(t *testing.T, namespaces uintptr, f func(t *testing.T, dir string)) {
+	t.Helper()
+	if dir, child := os.LookupEnv(childEnv); child {
+		f(t, dir)
 		return
 	}
 	kerneltest.RequireRoot(t)
@@ -89,10 +104,11 @@ func TestKernelHidePID(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/proc/self/exe", "-test.run=^TestKernelHidePID$", "-test.v")
-	cmd.Env = append(os.Environ(), hidePIDEnv+"="+dir)
+	listenUnix(t, "@"+dir)
+	cmd := exec.Command("/proc/self/exe", "-test.run=^"+t.Name()+"$", "-test.v")
+	cmd.Env = append(os.Environ(), childEnv+"="+dir)
 	cmd.Dir = "/"
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS | syscall.CLONE_NEWNET}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces}
 	out, err := cmd.CombinedOutput()
 	switch {
 	case strings.Contains(string(out), "--- SKIP"):
@@ -102,28 +118,63 @@ func TestKernelHidePID(t *testing.T) {
 	}
 }
 
-func hidePID(t *testing.T, dir string) {
+// mountProc mounts a procfs in the mount namespace of the test.
+func mountProc(t *testing.T, dir, options string) {
+	t.Helper()
 	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
 		t.Skipf("needs a mount namespace: %v", err)
 	}
-	if err := unix.Mount("proc", dir, "proc", 0, "hidepid=2"); err != nil {
-		t.Skipf("needs a procfs with hidepid: %v", err)
+	if err := unix.Mount("proc", dir, "proc", 0, options); err != nil {
+		t.Skipf("needs a procfs mounted with %q: %v", options, err)
 	}
-	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+}
+
+func pidNamespace(t *testing.T, dir string) {
+	mountProc(t, dir, "")
+	const inside = "@inside"
+	listenUnix(t, inside)
+	for _, source := range []Source{Procfs, Auto} {
+		table := must(t)(newHost(t, dir, source).ListeningPorts())
+		for path, want := range map[string]string{inside: fmt.Sprintf("%d|", os.Getpid()), "@" + dir: "-1|denied"} {
+			got, warnings := ask(t, table, "pid pid_reason", where(table, "path", tables.OpEq, path))
+			if !slices.Equal(got, []string{want}) {
+				t.Errorf("%s: %s is %q, want %q", source, path, got, want)
+			}
+			if path != inside && !refused(warnings, "outside of this pid namespace") {
+				t.Errorf("%s: no warning tells of processes outside: %v", source, warnings)
+			}
+		}
+	}
+}
+
+// listenUnix listens at an abstract address, written with @.
+func listenUnix(t *testing.T, name string) {
+	t.Helper()
+	l, err := net.Listen("unix", name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(unix.Bind(fd, &unix.SockaddrUnix{Name: "\x00mine"}), unix.Listen(fd, 1)); err != nil {
-		t.Fatal(err)
-	}
+	t.Cleanup(func() { l.Close() })
+}
+
+// refused reports whether one of the warnings is of a want of privilege and says
+// so in the words.
+func refused(warnings []error, words string) bool {
+	return slices.ContainsFunc(warnings, func(w error) bool {
+		return errors.Is(w, fs.ErrPermission) && strings.Contains(w.Error(), words)
+	})
+}
+
+func hidePID(t *testing.T, dir string) {
+	mountProc(t, dir, "hidepid=2")
+	listenUnix(t, "@mine")
 	// Nobody holds the kernel's own netlink sockets: a table that may be
 	// hidden from us keeps us from saying so.
 	h := newHost(t, dir, Procfs)
 	table := must(t)(h.ProcessOpenSockets())
 	netlink := where(table, "family", tables.OpEq, unix.AF_NETLINK)
 	asRoot, warnings := ask(t, table, "pid_reason", netlink)
-	denied := slices.ContainsFunc(warnings, func(w error) bool { return errors.Is(w, fs.ErrPermission) })
-	if len(asRoot) == 0 || !denied && slices.Contains(asRoot, "denied") {
+	if len(asRoot) == 0 || !refused(warnings, "") && slices.Contains(asRoot, "denied") || refused(warnings, "hidepid") {
 		t.Errorf("root is exempt: reasons %q, warnings %v", asRoot, warnings)
 	}
 	const nobody = 65534
@@ -136,7 +187,17 @@ func hidePID(t *testing.T, dir string) {
 	}
 	h = newHost(t, filepath.Clean(dir), Procfs)
 	table = must(t)(h.ProcessOpenSockets())
-	got, _ := ask(t, table, "pid_reason", netlink)
+	got, warnings := ask(t, table, "pid_reason", netlink)
+	if !refused(warnings, "hidepid") {
+		t.Errorf("as nobody: no warning tells of hidepid: %v", warnings)
+	}
+	others := must(t)(processes.Processes(h.proc))
+	if list, warnings := ask(t, others, "pid"); !slices.Contains(list, fmt.Sprint(os.Getpid())) || !refused(warnings, "hidepid") {
+		t.Errorf("as nobody: processes %q, warnings %v", list, warnings)
+	}
+	if _, warnings := ask(t, others, "pid", where(others, "pid", tables.OpEq, os.Getpid())); warnings != nil {
+		t.Errorf("as nobody: warnings for the own process: %v", warnings)
+	}
 	for _, reason := range got {
 		if reason != "denied" {
 			t.Errorf("as nobody: reason %q", reason)
@@ -145,8 +206,8 @@ func hidePID(t *testing.T, dir string) {
 	if len(got) == 0 {
 		t.Error("nobody sees no netlink socket")
 	}
-	mine, warnings := ask(t, table, "pid path", where(table, "family", tables.OpEq, unix.AF_UNIX))
+	mine, _ := ask(t, table, "pid path", where(table, "family", tables.OpEq, unix.AF_UNIX))
 	if want := fmt.Sprintf("%d|@mine", os.Getpid()); !slices.Contains(mine, want) {
-		t.Errorf("%q is not among %q, warnings %v", want, mine, warnings)
+		t.Errorf("%q is not among %q", want, mine)
 	}
 }

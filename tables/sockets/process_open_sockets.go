@@ -11,7 +11,7 @@ import (
 // Docs of the columns that several tables share.
 const (
 	docReason = "Why the row names no process: 'no owner' if every descriptor table was read and none refers to the socket, " +
-		"'denied' if one could not be read or procfs hides processes, 'raced' if a process ended while it was read; empty for a row with a process."
+		"'denied' if one could not be read, or procfs hides processes or shows those of one pid namespace alone, 'raced' if a process ended while it was read; empty for a row with a process."
 	docListener = "1 if peers that the socket does not know yet can reach it: it is in state LISTEN, or it is a bound UDP, UDP-Lite or UNIX " +
 		"datagram socket without a peer; else 0. NULL for a socket of which only the inode is known."
 	docNetns = "Inode of the socket's network namespace in nsfs, as in /proc/<pid>/ns/net; 0 if it cannot be told for want of privilege, NULL if only the socket's inode is known."

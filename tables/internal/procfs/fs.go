@@ -135,6 +135,22 @@ func (p *FS) IsHost() bool { return p.host }
 // namespace, the one whose numbers BPF programs see.
 func (p *FS) IsInitial() bool { return p.initial }
 
+// kernelThreads is the name of the second process of the initial pid namespace,
+// the parent of all threads of the kernel (kernel/kthread.c). No other pid
+// namespace has such threads.
+const kernelThreads = "kthreadd"
+
+// ShowsHost reports whether the root shows the processes of the initial pid
+// namespace, which are all that there are but for those that hidepid hides. A
+// recorded tree is taken for one of them.
+func (p *FS) ShowsHost() bool {
+	if !p.mounted || p.initial {
+		return true
+	}
+	s, err := p.Stat(2)
+	return err == nil && s.Comm == kernelThreads && s.Parent == 0
+}
+
 // ClockTicks returns the number of USER_HZ ticks in a second.
 func (p *FS) ClockTicks() uint64 { return p.ticks }
 

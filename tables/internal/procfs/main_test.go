@@ -179,8 +179,8 @@ func helpHidePID(args []string) (any, error) {
 }
 
 type hostSaw struct {
-	Mounted, Host, Initial bool
-	PIDs                   int
+	Mounted, Host, Initial, Shown bool
+	PIDs                          int
 }
 
 // helpPIDNamespace looks at the procfs of its parent's pid namespace and at
@@ -199,7 +199,7 @@ func helpPIDNamespace(args []string) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		answer = append(answer, hostSaw{p.IsMounted(), p.IsHost(), p.IsInitial(), len(pids)})
+		answer = append(answer, hostSaw{p.IsMounted(), p.IsHost(), p.IsInitial(), p.ShowsHost(), len(pids)})
 		p.Close()
 	}
 	return answer, nil

@@ -34,8 +34,12 @@ type HidePID struct {
 	Exempt bool
 }
 
-// Hides reports whether processes of others may be missing.
+// Hides reports whether processes of others are closed to the caller, or
+// missing.
 func (h HidePID) Hides() bool { return h.Mode != HideOff && !h.Exempt }
+
+// Omits reports whether processes of others are missing from the list, too.
+func (h HidePID) Omits() bool { return h.Hides() && h.Mode != HideNoAccess }
 
 // HidePID returns whether the procfs hides other people's processes from the
 // caller, as its mount options say. It fails where it cannot find them out:
