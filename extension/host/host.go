@@ -253,7 +253,7 @@ func (h *Host) Await(ctx context.Context) error {
 		}
 		var errs []error
 		for _, name := range missing {
-			errs = append(errs, fmt.Errorf("Extension not autoloaded: %s", name)) //lint:ignore ST1005 osquery's text
+			errs = append(errs, fmt.Errorf("Required extension not found or not loaded: %s", name)) //lint:ignore ST1005 osquery's text
 		}
 		return errors.Join(errs...)
 	}

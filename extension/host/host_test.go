@@ -208,7 +208,7 @@ func TestUselessExtensions(t *testing.T) {
 	t.Run("silent", func(t *testing.T) {
 		h, _, log := start(t, Config{Extensions: []string{self(t, "silent")}, Require: []string{"missing", "other"}, Timeout: 50 * time.Millisecond})
 		err := h.Await(t.Context())
-		if err == nil || err.Error() != "Extension not autoloaded: missing\nExtension not autoloaded: other" {
+		if err == nil || err.Error() != "Required extension not found or not loaded: missing\nRequired extension not found or not loaded: other" {
 			t.Errorf("error %v", err)
 		}
 		log.await(t, "extension runs and has not registered", 1)
@@ -248,8 +248,8 @@ func TestPermissions(t *testing.T) {
 		put(filepath.Join(dir, "writable.ext"), 0o757):  unsafe,
 		put(filepath.Join(dir, "plain.ext"), 0o644):     unsafe,
 		put(filepath.Join(sticky, "sticky.ext"), 0o755): unsafe,
-		filepath.Join(dir, "missing.ext"):               unsafe,
-		put(filepath.Join(dir, "program"), 0o755):       "Will not autoload extension not ending in '.ext': ",
+		filepath.Join(dir, "missing.ext"):               "extension doesn't exist at: ",
+		put(filepath.Join(dir, "program"), 0o755):       "Will not autoload extension not ending in one of '.ext': ",
 	} {
 		if err := h.autoloadable(path); err == nil || err.Error() != want+path {
 			t.Errorf("%s: error %v", path, err)
@@ -294,7 +294,7 @@ func TestPermissionsAreTold(t *testing.T) {
 	for _, want := range []string{
 		"Will not autoload extension with unsafe directory permissions: " + unsafe,
 		"[Ref #1382] Extension binary has unsafe permissions: " + unsafe,
-		"Extension binary does not exist: " + filepath.Join(dir, "none"),
+		"Extension binary doesn't exist in: " + filepath.Join(dir, "none"),
 	} {
 		log.await(t, want, 1)
 	}

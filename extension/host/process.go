@@ -67,11 +67,14 @@ func parseAutoload(text string) []string {
 
 // autoloadable says, in osquery's words, why a file is not loaded.
 func (h *Host) autoloadable(path string) error {
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("extension doesn't exist at: %s", path)
+	}
 	if !h.cfg.AllowUnsafe && unsafeFile(path) != nil {
 		return fmt.Errorf("Will not autoload extension with unsafe directory permissions: %s", path) //lint:ignore ST1005 osquery's text
 	}
 	if filepath.Ext(path) != ".ext" {
-		return fmt.Errorf("Will not autoload extension not ending in '.ext': %s", path) //lint:ignore ST1005 osquery's text
+		return fmt.Errorf("Will not autoload extension not ending in one of '.ext': %s", path) //lint:ignore ST1005 osquery's text
 	}
 	return nil
 }
@@ -117,7 +120,7 @@ func (h *Host) supervise(ctx context.Context, path string) {
 	for pause := firstPause; ; {
 		if err := unsafeFile(path); err != nil && !h.cfg.AllowUnsafe {
 			if errors.Is(err, fs.ErrNotExist) {
-				err = fmt.Errorf("Extension binary does not exist: %s", path) //lint:ignore ST1005 osquery's text
+				err = fmt.Errorf("Extension binary doesn't exist in: %s", path) //lint:ignore ST1005 osquery's text
 			} else {
 				err = fmt.Errorf("[Ref #1382] Extension binary has unsafe permissions: %s (%w)", path, err)
 			}
