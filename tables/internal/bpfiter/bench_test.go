@@ -179,7 +179,11 @@ func BenchmarkFit(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		o, err := fit(spec, raw)
+		types, err := parseTypes(raw)
+		if err != nil {
+			b.Fatal(err)
+		}
+		o, err := fit(spec, types)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -52,12 +52,8 @@ func kernelTypes(path string) ([]byte, func(), error) {
 	return raw, func() {}, err
 }
 
-// fit fits an object's programs to the kernel whose raw types are given.
-func fit(spec *ebpf.CollectionSpec, raw []byte) (*object, error) {
-	types, err := parseTypes(raw)
-	if err != nil {
-		return nil, err
-	}
+// fit fits an object's programs to the kernel of these types.
+func fit(spec *ebpf.CollectionSpec, types *typeTable) (*object, error) {
 	structs, err := layoutsOf(spec.Types)
 	if err != nil {
 		return nil, err

@@ -126,18 +126,24 @@ func (p *pool) idleOrNew(need limit) (*instance, error) {
 	return p.object.load(need)
 }
 
-// fit fits the object to the kernel.
+// fit fits the object to the kernel. To parse either takes a millisecond, so
+// both are parsed at the same time.
 func (p *pool) fit() error {
-	spec, err := p.parse()
-	if err != nil {
-		return err
-	}
 	raw, release, err := kernelTypes(p.config.types())
 	if err != nil {
 		return fmt.Errorf("types of the kernel: %w", err)
 	}
 	defer release()
-	p.object, err = fit(spec, raw)
+	var spec *ebpf.CollectionSpec
+	var failure error
+	var parsing sync.WaitGroup
+	parsing.Go(func() { spec, failure = p.parse() })
+	types, err := parseTypes(raw)
+	parsing.Wait()
+	if err := errors.Join(failure, err); err != nil {
+		return err
+	}
+	p.object, err = fit(spec, types)
 	return err
 }
 
