@@ -51,6 +51,10 @@ func Open(c Config, first *socket.Request) (*Source, error) {
 	if err := c.checkNamespace(); err != nil {
 		return nil, err
 	}
+	if missingCapabilities() != "" {
+		// The kernel would say so too, after milliseconds of preparation.
+		return nil, c.explain(unix.EPERM)
+	}
 	s := &Source{
 		files:   pool{config: c, parse: loadFiles},
 		hash:    pool{config: c, parse: loadHash},
