@@ -10,8 +10,10 @@ import (
 	"runtime/debug"
 
 	"sockql/engine"
+	"sockql/engine/schedule"
 	"sockql/engine/sqlfunc"
 	"sockql/shell"
+	"sockql/tables"
 	"sockql/tables/builtin"
 )
 
@@ -29,6 +31,7 @@ func run(args []string) int {
 		Engine:  newEngine,
 		// The subcommands beside the shell, one a line.
 		Subcommands: []shell.Subcommand{
+			{Name: "daemon", Summary: "run an osquery configuration's query packs and log results", Run: runDaemon},
 			{Name: "doctor", Summary: "say which sources work here, and what the others need", Run: examine},
 			{Name: "record", Summary: "write this host to a directory for --proc", Run: keep},
 		},
@@ -36,6 +39,16 @@ func run(args []string) int {
 }
 
 func newEngine(from shell.Sources) (*engine.Engine, error) {
+	// A shell schedules nothing, and shows the daemon's tables empty.
+	own, err := (&schedule.Board{}).Tables()
+	if err != nil {
+		return nil, err
+	}
+	return engineWith(from, own)
+}
+
+// engineWith returns an engine that has further tables.
+func engineWith(from shell.Sources, further []tables.Table) (*engine.Engine, error) {
 	all, err := builtin.Tables(builtin.Config{Proc: from.Proc, Source: from.Source})
 	if err != nil {
 		if from.Proc != "" {
@@ -43,6 +56,7 @@ func newEngine(from shell.Sources) (*engine.Engine, error) {
 		}
 		return nil, err
 	}
+	all = append(all, further...)
 	offered := all[:0]
 	for _, t := range all {
 		if from.Offered(t.Schema().Name) {

@@ -81,6 +81,17 @@ var (
 )
 
 func open(path string) (_ *Store, err error) {
+	if path != "" {
+		// Results may tell secrets; SQLite would let everybody read them, and
+		// gives the files beside this one the same mode.
+		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("resultlog: store: %w", err)
+		}
+		if err := f.Close(); err != nil {
+			return nil, fmt.Errorf("resultlog: store: %w", err)
+		}
+	}
 	s := &Store{
 		stmts: map[string]*sqlite.Stmt{}, failing: map[string]bool{}, resumed: map[string]bool{}, pending: true,
 	}
@@ -167,7 +178,11 @@ func (s *Store) rows(sql string, f func([]tables.Value), args ...tables.Value) e
 		if !more {
 			return nil
 		}
-		f(st.Row(nil))
+		row, err := st.Row(nil)
+		if err != nil {
+			return fmt.Errorf("resultlog: store: %w", err)
+		}
+		f(row)
 	}
 }
 

@@ -96,6 +96,9 @@ func TestSettings(t *testing.T) {
 	if err := s.Commit(nil, nil, map[string]string{"a.1": "x", "a.2": "y", "b": "z"}); err != nil {
 		t.Fatal(err)
 	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode is %v, %v", info.Mode(), err)
+	}
 	if _, _, err := Open(path); !errors.Is(err, ErrLocked) {
 		t.Errorf("opened twice: %v", err)
 	}

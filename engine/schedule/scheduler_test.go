@@ -45,7 +45,7 @@ var recorded = time.Date(2026, 11, 22, 12, 46, 0, 0, time.UTC)
 
 func newBench(t *testing.T, state string) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir(), board: &Board{}, clock: recorded.Sub(time.Now())}
+	b := &bench{t: t, dir: t.TempDir(), board: &Board{}, clock: time.Until(recorded)}
 	type none struct{}
 	seconds := func() int64 { return b.now().Unix() }
 	clock := newTable(t, tables.Def[none]{
@@ -548,7 +548,7 @@ func TestRebuild(t *testing.T) {
 		}
 		maps.DeleteFunc(state, func(_ string, n int) bool { return n == 0 })
 		// The last run was at 12:49:18, in whose second the clock is set.
-		b.clock = recorded.Add(198 * time.Second).Sub(time.Now())
+		b.clock = time.Until(recorded.Add(198 * time.Second))
 		res, err := b.conn.Query(t.Context(), sql)
 		if err != nil {
 			t.Fatal(err)

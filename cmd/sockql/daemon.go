@@ -1,0 +1,29 @@
+package main
+
+import (
+	"context"
+	"os"
+
+	"golang.org/x/term"
+
+	"sockql/daemon"
+	"sockql/engine"
+	"sockql/shell"
+	"sockql/tables"
+)
+
+// osqueryVersion is the version of osquery whose packs the daemon runs.
+const osqueryVersion = "5.23.0"
+
+func runDaemon(ctx context.Context, args []string) int {
+	return daemon.Main(ctx, daemon.Config{
+		Stdout:         os.Stdout,
+		Stderr:         os.Stderr,
+		Getenv:         os.Getenv,
+		Human:          term.IsTerminal(int(os.Stderr.Fd())),
+		OsqueryVersion: osqueryVersion,
+		Engine: func(from daemon.Sources, further []tables.Table) (*engine.Engine, error) {
+			return engineWith(shell.Sources{Proc: from.Proc, Source: from.Source, Offered: from.Offered}, further)
+		},
+	}, args)
+}

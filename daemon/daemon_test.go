@@ -1,0 +1,367 @@
+package daemon
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"sockql/engine"
+	"sockql/engine/schedule"
+	"sockql/engine/sqlfunc"
+	"sockql/tables"
+	"sockql/tables/builtin"
+)
+
+// TestMain lets the test binary be the command: the watchdog starts it again.
+func TestMain(m *testing.M) {
+	if len(os.Args) < 2 || os.Args[1] != "daemon" {
+		os.Exit(m.Run())
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(Main(ctx, Config{
+		Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, OsqueryVersion: "5.23.0",
+		Engine: func(from Sources, further []tables.Table) (*engine.Engine, error) {
+			all, err := builtin.Tables(builtin.Config{Proc: from.Proc, Source: from.Source})
+			if err != nil {
+				return nil, err
+			}
+			all = slices.DeleteFunc(append(all, further...), func(t tables.Table) bool { return !from.Offered(t.Schema().Name) })
+			return engine.New(engine.Config{Tables: all, Functions: sqlfunc.All(sqlfunc.Config{}), Collations: sqlfunc.Collations()})
+		},
+	}, os.Args[2:]))
+}
+
+// A host is a directory with all that a daemon reads and writes.
+type host struct {
+	t   *testing.T
+	dir string
+}
+
+func newHost(t *testing.T, config string) *host {
+	h := &host{t: t, dir: t.TempDir()}
+	h.write("osquery.conf", config)
+	return h
+}
+
+func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
+
+func (h *host) write(name, text string) {
+	h.t.Helper()
+	if err := os.WriteFile(h.path(name), []byte(text), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *host) read(name string) string {
+	text, _ := os.ReadFile(h.path(name))
+	return string(text)
+}
+
+func (h *host) command(args ...string) *exec.Cmd {
+	args = append([]string{"daemon", "--config_path=" + h.path("osquery.conf"), "--database_path", h.path("state"),
+		"--logger_path=" + h.path("log"), "--pidfile=" + h.path("pid")}, args...)
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool {
+		return strings.HasPrefix(v, "NOTIFY_SOCKET=") || strings.HasPrefix(v, "WATCHDOG_")
+	})
+	return cmd
+}
+
+// run runs a command to its end.
+func (h *host) run(args ...string) (status int, stdout, stderr string) {
+	h.t.Helper()
+	var out, errs bytes.Buffer
+	cmd := h.command(args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	if err := cmd.Run(); err != nil && cmd.ProcessState == nil {
+		h.t.Fatal(err)
+	}
+	return cmd.ProcessState.ExitCode(), out.String(), errs.String()
+}
+
+const oneQuery = `{"schedule": {"q": {"query": "select 'v' as v", "interval": 3600}}}`
+
+func TestOnce(t *testing.T) {
+	h := newHost(t, oneQuery)
+	for range 2 { // the second time nothing is due
+		if status, _, stderr := h.run("--once", "--host_identifier=specified", "--specified_identifier", "h", "--nologger_numerics"); status != 0 {
+			t.Fatalf("status is %d: %s", status, stderr)
+		}
+		got := h.read("log/osqueryd.results.log")
+		if strings.Count(got, "\n") != 1 || !strings.HasPrefix(got, `{"name":"q","hostIdentifier":"h",`) || !strings.HasSuffix(got, `"columns":{"v":"v"},"action":"added"}`+"\n") {
+			t.Errorf("results are %s", got)
+		}
+	}
+	if _, err := os.Stat(h.path("pid")); err == nil {
+		t.Error("the pidfile is left")
+	}
+	status, stdout, _ := h.run("--once", "--ephemeral", "--logger_plugin=stdout", "--disable_watchdog")
+	if status != 0 || !strings.Contains(stdout, `"columns":{"v":"v"}`) {
+		t.Errorf("status is %d, standard output %s", status, stdout)
+	}
+}
+
+func TestConfigurations(t *testing.T) {
+	for name, tt := range map[string]struct {
+		config string
+		args   []string
+		status int
+		want   string
+	}{
+		"good":         {oneQuery, []string{"--config_check"}, 0, ""},
+		"dump":         {oneQuery, []string{"--config_dump"}, 0, `osquery.conf": ` + oneQuery + "}\n"},
+		"syntax":       {"{\n  \"a\": }", []string{"--config_check"}, 1, "osquery.conf:2:8: invalid character '}'"},
+		"start":        {"{\n  \"a\": }", nil, 1, "osquery.conf:2:8: invalid character '}'"},
+		"bad query":    {`{"schedule": {"x": {"query": "select * from nope"}}}`, []string{"--config_check"}, 1, `error: DIR/osquery.conf:1:15: query "x": no such table: nope`},
+		"unknown key":  {`{"shedule": {}}`, []string{"--config_check"}, 0, `warning: DIR/osquery.conf:1:2: unknown key "shedule"`},
+		"option":       {`{"options": {"logger_mode": "0600", "nope": 1, "schedule_epoch": "x", "tls_hostname": "h", "custom_x": 1}}`, []string{"--config_check"}, 0, "warning: cannot set unknown or invalid flag \"nope\"\nwarning: illegal value \"x\" for flag --schedule_epoch: parse error\nwarning: the option \"logger_mode\" is ignored; give it on the command line or in a flagfile\nwarning: the option \"tls_hostname\" has no effect here\n"},
+		"unknown flag": {oneQuery, []string{"--shedule"}, 1, `unknown command line flag "shedule"`},
+		"no value":     {oneQuery, []string{"--host_identifier"}, 1, "flag --host_identifier needs a value"},
+		"bad value":    {oneQuery, []string{"--host_identifier=x"}, 1, `illegal value "x" for flag --host_identifier: not hostname`},
+		"argument":     {oneQuery, []string{"x"}, 1, `unexpected argument "x"`},
+		"missing":      {oneQuery, []string{"--config_path=/nonexistent/x"}, 1, "no such file"},
+		"help":         {oneQuery, []string{"--help"}, 0, "schedule_splay_percent"},
+		"flagfile":     {oneQuery, []string{"--flagfile=DIR/flags", "--config_check"}, 1, `DIR/flags": unknown command line flag "bad"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHost(t, tt.config)
+			h.write("flags", "# comment\n\n--verbose\n--bad=1\n")
+			for i := range tt.args {
+				tt.args[i] = strings.ReplaceAll(tt.args[i], "DIR", h.dir)
+			}
+			status, stdout, stderr := h.run(tt.args...)
+			if got := stdout + stderr; status != tt.status || !strings.Contains(strings.ReplaceAll(got, h.dir, "DIR"), tt.want) {
+				t.Errorf("status is %d, output %s; want %d, %s", status, got, tt.status, tt.want)
+			}
+		})
+	}
+}
+
+// A manager listens where systemd would.
+type manager struct {
+	t    *testing.T
+	conn *net.UnixConn
+}
+
+func newManager(t *testing.T, path string) *manager {
+	t.Helper()
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &manager{t: t, conn: conn}
+}
+
+// await reads messages until one contains the text, and returns it.
+func (m *manager) await(text string) string {
+	m.t.Helper()
+	buf := make([]byte, 1000)
+	m.conn.SetReadDeadline(time.Now().Add(30 * time.Second))
+	for {
+		n, err := m.conn.Read(buf)
+		if err != nil {
+			m.t.Fatalf("no message has %q: %v", text, err)
+		}
+		if got := string(buf[:n]); strings.Contains(got, text) {
+			return got
+		}
+	}
+}
+
+// start starts a daemon under a manager.
+func (h *host) start(args ...string) (*exec.Cmd, *manager) {
+	h.t.Helper()
+	m := newManager(h.t, h.path("notify"))
+	cmd := h.command(args...)
+	cmd.Env = append(cmd.Env, "NOTIFY_SOCKET="+h.path("notify"), "WATCHDOG_USEC=1000000")
+	var output bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &output, &output
+	if err := cmd.Start(); err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(func() {
+		cmd.Process.Kill()
+		if h.t.Failed() {
+			h.t.Logf("the daemon wrote:\n%s", output.String())
+		}
+	})
+	return cmd, m
+}
+
+func TestSignals(t *testing.T) {
+	for _, args := range [][]string{{"--disable_watchdog"}, nil} {
+		t.Run(fmt.Sprint(args), func(t *testing.T) {
+			h := newHost(t, oneQuery)
+			cmd, m := h.start(args...)
+			m.await("READY=1\nSTATUS=1 queries")
+			m.await("WATCHDOG=1")
+			if got := h.read("pid"); got != strconv.Itoa(cmd.Process.Pid)+"\n" {
+				t.Errorf("the pidfile has %q", got)
+			}
+			if status, _, stderr := h.run(); status != statusCatastrophic || !strings.Contains(stderr, "is running") {
+				t.Errorf("a second daemon: status %d, %s", status, stderr)
+			}
+			if status, _, stderr := h.run("--pidfile=", "--disable_watchdog"); status != statusCatastrophic || !strings.Contains(stderr, "in use by another process") {
+				t.Errorf("a second daemon without a pidfile: status %d, %s", status, stderr)
+			}
+			h.write("osquery.conf", `{"schedule": {"q": {"query": "select 1", "interval": 1}, "r": {"query": "select 1 as r", "interval": 1}}}`)
+			cmd.Process.Signal(syscall.SIGHUP)
+			if got := m.await("RELOADING=1"); !strings.Contains(got, "\nMONOTONIC_USEC=") {
+				t.Errorf("message is %q", got)
+			}
+			m.await("STATUS=2 queries")
+			m.await("WATCHDOG=1")
+			h.write("osquery.conf", "{")
+			cmd.Process.Signal(syscall.SIGHUP)
+			m.await("STATUS=the configuration is broken; the old one goes on")
+			cmd.Process.Signal(syscall.SIGTERM)
+			m.await("STOPPING=1")
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("SIGTERM: %v", err)
+			}
+			if got := h.read("log/osqueryd.results.log"); !strings.Contains(got, `"columns":{"r":"1"}`) {
+				t.Errorf("results are %s", got)
+			}
+			if got := h.read("log/osqueryd.ERROR"); !strings.Contains(got, "The configuration is broken; the old one goes on: pack: parse: ") {
+				t.Errorf("errors are %s", got)
+			}
+			if _, err := os.Stat(h.path("pid")); err == nil {
+				t.Error("the pidfile is left")
+			}
+		})
+	}
+}
+
+// workerOf finds the process that writes the status log.
+func (h *host) workerOf() int {
+	h.t.Helper()
+	link, err := os.Readlink(h.path("log/osqueryd.INFO"))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(link[strings.LastIndexByte(link, '.')+1:])
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return pid
+}
+
+func TestWatchdogRestarts(t *testing.T) {
+	h := newHost(t, `{"schedule": {"endless": {"query": "with recursive r(n) as (select 1 union all select n + 1 from r) select count(*) from r", "interval": 1}}}`)
+	cmd, m := h.start("--watchdog_delay=0", "--watchdog_utilization_limit=1", "--watchdog_latency_limit=3", "--schedule_query_timeout=10m")
+	m.await("READY=1")
+	first := h.workerOf()
+	m.await("READY=1") // of the second worker
+	if got := h.workerOf(); got == first || first == cmd.Process.Pid {
+		t.Errorf("worker is %d as before", got)
+	}
+	for _, want := range []string{
+		"The watchdog started this worker anew reason=Maximum sustainable CPU utilization limit ",
+		"Scheduled query may have failed: endless",
+	} {
+		if got := h.read("log/osqueryd.WARNING"); !strings.Contains(got, want) {
+			t.Errorf("warnings are %s, want %s", got, want)
+		}
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("SIGTERM: %v", err)
+	}
+}
+
+func TestWorkerDies(t *testing.T) {
+	h := newHost(t, oneQuery)
+	cmd, m := h.start()
+	m.await("READY=1")
+	syscall.Kill(h.workerOf(), syscall.SIGKILL)
+	m.await("READY=1")
+	if got := h.read("log/osqueryd.WARNING"); !strings.Contains(got, "reason=the worker ended: signal: killed") {
+		t.Errorf("warnings are %s", got)
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("SIGTERM: %v", err)
+	}
+}
+
+func TestJudge(t *testing.T) {
+	f := newFlags()
+	normal, on := f.limits()
+	if !on || normal != (limits{memory: 200 << 20, cpu: 0.1, latency: 12 * time.Second, delay: time.Minute}) {
+		t.Errorf("limits are %+v", normal)
+	}
+	if _, err := f.parse([]string{"--watchdog_level=1", "--watchdog_memory_limit", "50", "--watchdog_delay=0"}); err != nil {
+		t.Fatal(err)
+	}
+	strict, _ := f.limits()
+	if strict != (limits{memory: 50 << 20, cpu: 0.05, latency: 6 * time.Second}) {
+		t.Errorf("limits are %+v", strict)
+	}
+	j := judge{limits: strict, cores: 2} // 300 ms in 3 s
+	for i, step := range []struct {
+		cpu    time.Duration // since the last step
+		memory int64
+		want   string
+	}{
+		{300 * time.Millisecond, 100 << 20, ""},
+		{301 * time.Millisecond, 150 << 20, ""},
+		{0, 150 << 20, ""},
+		{time.Second, 0, ""},
+		{time.Second, 0, "Maximum sustainable CPU utilization limit 300ms exceeded for 6 seconds"},
+		{0, 150<<20 + 1, "Memory limits exceeded: 52428801 bytes (limit is 50MB)"},
+	} {
+		if got := j.sentence(sample{cpu: j.cpu + step.cpu, memory: step.memory}, time.Hour); got != step.want {
+			t.Errorf("step %d: %q, want %q", i, got, step.want)
+		}
+	}
+	j.limits.delay = time.Minute
+	if got := j.sentence(sample{memory: 1 << 40}, time.Second); got != "" {
+		t.Errorf("within the delay: %q", got)
+	}
+	if _, err := f.parse([]string{"--watchdog_level", "-1"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, on := f.limits(); on {
+		t.Error("level -1 limits")
+	}
+}
+
+func TestSettings(t *testing.T) {
+	f := newFlags()
+	useless, err := f.parse([]string{"--logger-event-type=false", "--decorations_top_level", "--tls_hostname", "x", "--noverbose", "--disable_events=true", "--schedule_epoch=7"})
+	if err != nil || !slices.Equal(useless, []string{"tls_hostname", "disable_events"}) {
+		t.Fatalf("useless are %q, %v", useless, err)
+	}
+	if refused := f.options(map[string]string{"schedule_splay_percent": "0", "logger_path": "/x", "pack_delimiter": "/"}, false); refused != nil {
+		t.Errorf("refused are %v", refused)
+	}
+	got := f.settings(nil)
+	want := schedule.Settings{
+		Delimiter: "/", DefaultInterval: 3600, Epoch: 7, DiscoveryInterval: 3600, Timeout: 2 * time.Minute,
+		ResultBytes: 64 << 20, Denylist: true, Decorators: true,
+	}
+	want.Format.TopLevel = true
+	if got.HostIdentifier = nil; fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) || f.loggerPath == "/x" {
+		t.Errorf("settings are %+v, want %+v", got, want)
+	}
+	if !f.offered("t") {
+		t.Error("t is not offered")
+	}
+	f.enableTables, f.disableTables = "t, u", "u"
+	if f.offered("u") || f.offered("v") || !f.offered("t") {
+		t.Error("wrong tables are offered")
+	}
+}
