@@ -1,0 +1,245 @@
+package rtnetlink
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"sockql/tables/internal/kerneltest"
+)
+
+// A script answers each request with the next datagrams.
+type script struct {
+	answers [][]byte
+	sent    int
+	closed  bool
+}
+
+func (s *script) Send([]byte) error { s.sent++; return nil }
+func (s *script) Close() error      { s.closed = true; return nil }
+
+func (s *script) Receive(buf []byte) (int, error) {
+	if len(s.answers) == 0 {
+		return 0, syscall.ENOBUFS
+	}
+	d := s.answers[0]
+	s.answers = s.answers[1:]
+	copy(buf, d)
+	return len(d), nil
+}
+
+func encode(kind, flags uint16, seq uint32, payload ...byte) []byte {
+	b := make([]byte, unix.SizeofNlMsghdr)
+	binary.NativeEndian.PutUint32(b, uint32(unix.SizeofNlMsghdr+len(payload)))
+	binary.NativeEndian.PutUint16(b[4:], kind)
+	binary.NativeEndian.PutUint16(b[6:], flags)
+	binary.NativeEndian.PutUint32(b[8:], seq)
+	b = append(b, payload...)
+	return append(b, make([]byte, align(len(b))-len(b))...)
+}
+
+func attr(kind uint16, value ...byte) []byte {
+	b := binary.NativeEndian.AppendUint16(nil, uint16(unix.SizeofNlAttr+len(value)))
+	b = append(binary.NativeEndian.AppendUint16(b, kind), value...)
+	return append(b, make([]byte, align(len(b))-len(b))...)
+}
+
+func linkMessage(index byte, name string) []byte {
+	b := make([]byte, unix.SizeofIfInfomsg)
+	binary.NativeEndian.PutUint32(b[4:], uint32(index))
+	return append(b, attr(unix.IFLA_IFNAME, append([]byte(name), 0)...)...)
+}
+
+func TestDump(t *testing.T) {
+	done := func(seq uint32) []byte { return encode(unix.NLMSG_DONE, unix.NLM_F_MULTI, seq, 0, 0, 0, 0) }
+	first := encode(unix.RTM_NEWLINK, unix.NLM_F_MULTI, 1, linkMessage(1, "one")...)
+	for name, test := range map[string]struct {
+		answers [][]byte
+		want    string // names of links
+		err     error
+		part    string // of the error
+	}{
+		"several datagrams":  {[][]byte{append(slices.Clone(first), encode(unix.RTM_NEWLINK, unix.NLM_F_MULTI, 1, linkMessage(2, "two")...)...), done(1)}, "one two", nil, ""},
+		"an old answer":      {[][]byte{encode(unix.RTM_NEWLINK, 0, 9, linkMessage(9, "old")...), first, done(1)}, "one", nil, ""},
+		"refused":            {[][]byte{encode(unix.NLMSG_ERROR, 0, 1, 0xff, 0xff, 0xff, 0xff)}, "", syscall.EPERM, ""},
+		"refused at the end": {[][]byte{first, encode(unix.NLMSG_DONE, 0, 1, binary.NativeEndian.AppendUint32(nil, ^uint32(unix.ENOENT)+1)...)}, "one", syscall.ENOENT, ""},
+		"lost":               {[][]byte{first}, "one", syscall.ENOBUFS, ""},
+		"one is short":       {[][]byte{encode(unix.RTM_NEWLINK, 0, 1, 1, 2, 3), first, done(1)}, "one", errShort, "interfaces: interface"},
+		"a wrong length":     {[][]byte{{4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, "", nil, "length 4"},
+		"half a header":      {[][]byte{{1}}, "", errShort, ""},
+		"too long":           {[][]byte{make([]byte, bufferSize+1)}, "", nil, "datagram of"},
+		"interrupted once": {[][]byte{
+			encode(unix.RTM_NEWLINK, unix.NLM_F_DUMP_INTR, 1, linkMessage(1, "gone")...), done(1),
+			encode(unix.RTM_NEWLINK, 0, 2, linkMessage(1, "one")...), done(2)}, "one", nil, ""},
+		"interrupted always": {[][]byte{
+			encode(unix.NLMSG_DONE, unix.NLM_F_DUMP_INTR, 1), encode(unix.NLMSG_DONE, unix.NLM_F_DUMP_INTR, 2), encode(unix.NLMSG_DONE, unix.NLM_F_DUMP_INTR, 3),
+			encode(unix.NLMSG_DONE, unix.NLM_F_DUMP_INTR, 4), encode(unix.NLMSG_DONE, unix.NLM_F_DUMP_INTR, 5)}, "", errInterrupted, ""},
+	} {
+		s := &script{answers: test.answers}
+		c := New(s)
+		links, err := c.Links(t.Context())
+		var names []string
+		for _, l := range links {
+			names = append(names, l.Name)
+		}
+		if strings.Join(names, " ") != test.want {
+			t.Errorf("%s: %q, want %q", name, names, test.want)
+		}
+		if wrong := test.err == nil && test.part == "" && err != nil || test.err != nil && !errors.Is(err, test.err) ||
+			test.part != "" && (err == nil || !strings.Contains(err.Error(), test.part)); wrong {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if c.Close(); !s.closed {
+			t.Errorf("%s: not closed", name)
+		}
+	}
+	why := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(why)
+	if _, err := New(&script{}).Links(ctx); !errors.Is(err, why) {
+		t.Errorf("a cancelled dump: %v", err)
+	}
+}
+
+func TestParseRoute(t *testing.T) {
+	route := func(attrs ...[]byte) []byte {
+		b := make([]byte, unix.SizeofRtMsg)
+		b[0], b[1], b[4], b[7] = unix.AF_INET, 24, unix.RT_TABLE_MAIN, unix.RTN_UNICAST
+		return append(b, slices.Concat(attrs...)...)
+	}
+	number := func(n uint32) []byte { return binary.NativeEndian.AppendUint32(nil, n) }
+	hop := func(index uint32, attrs ...[]byte) []byte {
+		body := slices.Concat(attrs...)
+		b := binary.NativeEndian.AppendUint16(nil, uint16(unix.SizeofRtNexthop+len(body)))
+		return append(append(append(b, 0, 0), number(index)...), body...)
+	}
+	dst := attr(unix.RTA_DST, 10, 0, 0, 0)
+	one := Route{Destination: netip.MustParsePrefix("10.0.0.0/24"), Table: unix.RT_TABLE_MAIN, Type: unix.RTN_UNICAST}
+	with := func(f func(*Route)) Route { r := one; f(&r); return r }
+	for name, test := range map[string]struct {
+		message []byte
+		want    []Route
+	}{
+		"plain": {route(dst), []Route{one}},
+		"all": {route(dst, attr(unix.RTA_OIF, number(3)...), attr(unix.RTA_GATEWAY, 10, 0, 0, 1), attr(unix.RTA_PREFSRC, 10, 0, 0, 2),
+			attr(unix.RTA_PRIORITY, number(7)...), attr(unix.RTA_TABLE, number(1000)...),
+			attr(unix.RTA_METRICS|unix.NLA_F_NESTED, slices.Concat(attr(unix.RTAX_MTU, number(1400)...), attr(unix.RTAX_WINDOW, number(4)...),
+				attr(unix.RTAX_RTT, number(80)...), attr(unix.RTAX_ADVMSS, number(1300)...), attr(unix.RTAX_HOPLIMIT, number(9)...))...), attr(999, 1)),
+			[]Route{with(func(r *Route) {
+				r.Index, r.Priority, r.Table = 3, 7, 1000
+				r.Gateway, r.Source = netip.MustParseAddr("10.0.0.1"), netip.MustParseAddr("10.0.0.2")
+				r.Metrics = RouteMetrics{MTU: 1400, Window: 4, RTT: 80, MSS: 1300, HopLimit: 9}
+			})}},
+		"two hops": {route(dst, attr(unix.RTA_MULTIPATH, slices.Concat(hop(3, attr(unix.RTA_GATEWAY, 10, 0, 0, 1)),
+			hop(4, attr(unix.RTA_VIA, append([]byte{unix.AF_INET6, 0}, netip.MustParseAddr("fe80::1").AsSlice()...)...)))...)),
+			[]Route{
+				with(func(r *Route) { r.Index, r.Gateway = 3, netip.MustParseAddr("10.0.0.1") }),
+				with(func(r *Route) { r.Index, r.Gateway = 4, netip.MustParseAddr("fe80::1") })}},
+	} {
+		got, err := parseRoute(test.message, nil)
+		if err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("%s: %+v, %v; want %+v", name, got, err, test.want)
+		}
+	}
+	for name, message := range map[string][]byte{
+		"short": make([]byte, 5), "bits": {unix.AF_INET, 33, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0},
+		"attribute": append(route(), 1), "attribute's length": append(route(), 99, 0, 1, 0), "hop": route(attr(unix.RTA_MULTIPATH, 1, 2)),
+		"hop's length": route(attr(unix.RTA_MULTIPATH, 99, 0, 0, 0, 1, 0, 0, 0)), "metric": route(attr(unix.RTA_METRICS, 9)),
+	} {
+		if got, err := parseRoute(message, nil); err == nil {
+			t.Errorf("%s: %+v, want an error", name, got)
+		}
+	}
+}
+
+func FuzzParsers(f *testing.F) {
+	f.Add(linkMessage(1, "lo"))
+	f.Add(append([]byte{unix.AF_INET, 24, 0, 0, 254, 0, 0, 1, 0, 0, 0, 0}, attr(unix.RTA_DST, 10, 0, 0, 0)...))
+	f.Add(append([]byte{unix.AF_INET, 8, 0, 0, 1, 0, 0, 0}, attr(unix.IFA_LOCAL, 10, 0, 0, 1)...))
+	f.Add(append(make([]byte, unix.SizeofNdMsg), attr(unix.NDA_DST, 10, 0, 0, 1)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if l, err := parseLink(b); err == nil && (len(l.Name) > len(b) || len(l.Address) > len(b)) {
+			t.Fatalf("%+v of % x", l, b)
+		}
+		if a, err := parseAddress(b); err == nil && a.Peer.IsValid() && !a.Address.IsValid() {
+			t.Fatalf("%+v of % x", a, b)
+		}
+		routes, _ := parseRoute(b, nil)
+		for _, r := range routes {
+			if !r.Destination.IsValid() {
+				t.Fatalf("%+v of % x", r, b)
+			}
+		}
+		if n, err := parseNeighbour(b); err == nil && len(n.MAC) > len(b) {
+			t.Fatalf("%+v of % x", n, b)
+		}
+	})
+}
+
+// The kernel's answers in a namespace where we know everything.
+func TestKernel(t *testing.T) {
+	ns := kerneltest.NewNamespace(t)
+	for _, command := range []string{
+		"link add d0 address 02:00:00:00:00:01 mtu 1400 type veth peer name d1", "link set d1 up", "link set d0 up", "addr add 10.1.0.1/24 broadcast 10.1.0.255 dev d0",
+		"addr add 10.2.0.1 peer 10.2.0.2 dev d0", "route add 10.9.0.0/16 via 10.1.0.9 dev d0 metric 5 mtu 1300 advmss 1200 window 3000",
+		"route add 10.8.0.0/16 nexthop via 10.1.0.8 nexthop via 10.1.0.9", "route add unreachable 10.7.0.0/16",
+		"neigh add 10.1.0.9 lladdr 02:00:00:00:00:09 dev d0 nud permanent",
+	} {
+		ns.Output(t, "ip", strings.Fields(command)...)
+	}
+	ns.Do(t, func() {
+		c, err := Dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		links, err := c.Links(t.Context())
+		i := slices.IndexFunc(links, func(l Link) bool { return l.Name == "d0" })
+		if err != nil || i < 0 {
+			t.Fatalf("links %+v, %v", links, err)
+		}
+		d0 := links[i]
+		if d0.Address.String() != "02:00:00:00:00:01" || d0.MTU != 1400 || d0.Type != 1 || d0.Flags&unix.IFF_UP == 0 || !d0.StatsSeen {
+			t.Errorf("%+v", d0)
+		}
+		addresses, err := c.Addresses(t.Context())
+		var got []string
+		for _, a := range addresses {
+			if a.Address.Is4() {
+				got = append(got, fmt.Sprint(a.Address, "/", a.Prefix, " ", a.Peer, " ", a.Broadcast, " ", a.Label))
+			}
+		}
+		slices.Sort(got)
+		want := []string{"10.1.0.1/24 10.1.0.1 10.1.0.255 d0", "10.2.0.1/32 10.2.0.2 invalid IP d0", "127.0.0.1/8 127.0.0.1 invalid IP lo"}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("addresses %q, %v; want %q", got, err, want)
+		}
+		routes, err := c.Routes(t.Context(), unix.AF_INET)
+		got = nil
+		for _, r := range routes {
+			if r.Table == unix.RT_TABLE_MAIN {
+				got = append(got, fmt.Sprint(r.Destination, " ", r.Gateway, " ", r.Priority, " ", r.Type, " ", r.Metrics))
+			}
+		}
+		slices.Sort(got)
+		want = []string{
+			"10.1.0.0/24 invalid IP 0 1 {0 0 0 0 0}", "10.2.0.2/32 invalid IP 0 1 {0 0 0 0 0}", "10.7.0.0/16 invalid IP 0 7 {0 0 0 0 0}",
+			"10.8.0.0/16 10.1.0.8 0 1 {0 0 0 0 0}", "10.8.0.0/16 10.1.0.9 0 1 {0 0 0 0 0}", "10.9.0.0/16 10.1.0.9 5 1 {1300 3000 0 1200 0}"}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("routes %q, %v; want %q", got, err, want)
+		}
+		neighbours, err := c.Neighbours(t.Context(), unix.AF_INET)
+		if err != nil || len(neighbours) != 1 || neighbours[0].Address.String() != "10.1.0.9" || neighbours[0].MAC.String() != "02:00:00:00:00:09" ||
+			neighbours[0].State&unix.NUD_PERMANENT == 0 || neighbours[0].Index != uint32(d0.Index) {
+			t.Errorf("neighbours %+v, %v", neighbours, err)
+		}
+	})
+}
