@@ -11,6 +11,7 @@ import (
 	"sockql/tables"
 	"sockql/tables/files"
 	"sockql/tables/internal/procfs"
+	"sockql/tables/network"
 	"sockql/tables/processes"
 	"sockql/tables/sockets"
 	"sockql/tables/system"
@@ -21,6 +22,9 @@ const defaultProc = "/proc"
 
 // defaultCgroup is where a host mounts its cgroup v2 hierarchy (cgroups(7)).
 const defaultCgroup = "/sys/fs/cgroup"
+
+// defaultSys is where a Linux host mounts its sysfs (sysfs(5)).
+const defaultSys = "/sys"
 
 // A Config says what the tables read. The zero value stands for this host.
 type Config struct {
@@ -79,8 +83,10 @@ func all(c Config, proc *procfs.FS) ([]tables.Table, error) {
 	}
 	var list []tables.Table
 	etc := system.Config{Root: c.Root, Proc: proc}
+	links := network.Config{Proc: proc, Sys: defaultSys}
 	disk := files.Config{Root: c.Root, Proc: proc, HashLimit: c.HashLimit}
 	for _, table := range []func() (tables.Table, error){
+		func() (tables.Table, error) { return network.ARPCache(links) },
 		func() (tables.Table, error) { return system.DNSResolvers(etc) },
 		func() (tables.Table, error) { return system.EtcHosts(etc) },
 		func() (tables.Table, error) { return system.EtcProtocols(etc) },
@@ -89,6 +95,9 @@ func all(c Config, proc *procfs.FS) ([]tables.Table, error) {
 		func() (tables.Table, error) { return files.File(disk) },
 		func() (tables.Table, error) { return system.Groups(etc) },
 		func() (tables.Table, error) { return files.Hash(disk) },
+		func() (tables.Table, error) { return network.InterfaceAddresses(links) },
+		func() (tables.Table, error) { return network.InterfaceDetails(links) },
+		func() (tables.Table, error) { return network.InterfaceStatistics(links) },
 		host.ListeningPorts,
 		func() (tables.Table, error) { return files.Mounts(disk) },
 		host.NetworkNamespaces,
@@ -99,6 +108,7 @@ func all(c Config, proc *procfs.FS) ([]tables.Table, error) {
 		func() (tables.Table, error) { return processes.ProcessOpenPipes(proc) },
 		host.ProcessOpenSockets,
 		func() (tables.Table, error) { return processes.Processes(proc) },
+		func() (tables.Table, error) { return network.Routes(links) },
 		host.SocketStates,
 		func() (tables.Table, error) { return files.SuidBin(disk) },
 		sockets.TCPStates,
