@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"sockql/engine"
+	"sockql/engine/sqlfunc"
 	"sockql/tables"
 )
 
@@ -17,12 +18,15 @@ import (
 func TestHostileStatements(t *testing.T) {
 	p := &probe{name: "p"}
 	c := open(t, engine.Config{
-		Tables: []tables.Table{p.table(t)},
-		Limits: engine.Limits{HeapBytes: 256 << 20},
+		Tables:    []tables.Table{p.table(t)},
+		Functions: sqlfunc.All(sqlfunc.Config{}),
+		Limits:    engine.Limits{HeapBytes: 256 << 20},
 	})
 	deep := func(open, inner, close string, n int) string {
 		return strings.Repeat(open, n) + inner + strings.Repeat(close, n)
 	}
+	// One text in SQLite's memory that every mention of a shares.
+	const shared = "with t(a) as materialized (select hex(zeroblob(20000000))) "
 	for _, test := range []struct {
 		name, sql string
 		code      int    // 0 if it may well be answered
@@ -70,6 +74,11 @@ func TestHostileStatements(t *testing.T) {
 		{"group_concat", "with recursive r(n) as (select 1 union all select n+1 from r where n < 10000) select length(group_concat(hex(zeroblob(50000)))) from r", 18, "string or blob too big"},
 		{"json", "select json('" + deep("[", "", "]", 100_000) + "')", 1, "malformed JSON"},
 		{"json array", "with recursive r(n) as (select 1 union all select n+1 from r where n < 10000) select length(json_group_array(hex(zeroblob(50000)))) from r", 7, "out of memory"},
+		{"one text in all columns", shared + "select a" + strings.Repeat(",a", 500) + " from t", 18, "string or blob too big"},
+		{"one text in all arguments", shared + "select md5(concat(a" + strings.Repeat(",a", 500) + ")) from t", 18, "string or blob too big"},
+		{"one text between all arguments", shared + "select md5(concat_ws(a" + strings.Repeat(",1", 500) + ")) from t", 1, "Too much data for concat_ws"},
+		{"regular expression", "select regex_match('" + strings.Repeat("a", 60) + "', '(a*)*b', 0)", 1, "Invalid regex"},
+		{"a text for a block", shared + "select ip_in('127.0.0.1', a) from t", 1, "is no block of addresses"},
 		{"long pattern", "select 'a' like '" + strings.Repeat("%a", 50_000) + "'", 1, "LIKE or GLOB pattern too complex"},
 		{"pattern", "select hex(zeroblob(20000)) like '" + strings.Repeat("%0", 200) + "%1'", 0, ""},
 		{"glob", "select hex(zeroblob(20000)) glob '" + strings.Repeat("*0", 200) + "*1'", 0, ""},

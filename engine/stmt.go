@@ -59,8 +59,11 @@ func (st *Stmt) Next() bool {
 		more, err = st.raw.Step()
 	}
 	if more {
-		st.row = st.raw.Row(st.row)
-		return true
+		st.row, err = st.raw.Row(st.row)
+		if err == nil {
+			return true
+		}
+		st.row = nil
 	}
 	st.done = true
 	if err != nil {

@@ -56,7 +56,7 @@ func ipIn(_ context.Context, _ *Call, args []tables.Value) (tables.Value, error)
 	cidr := args[1].String()
 	block, err := parseBlock(cidr)
 	if err != nil {
-		return tables.Null(), fmt.Errorf("ip_in: %q is no block of addresses", cidr)
+		return tables.Null(), fmt.Errorf("ip_in: %.64q is no block of addresses such as 10.0.0.0/8", cidr)
 	}
 	addr, ok := address(args[0])
 	if !ok {

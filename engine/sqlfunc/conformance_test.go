@@ -115,7 +115,7 @@ func TestSQL(t *testing.T) {
 		{sql: "select regex_match(column1, '[0-9]+', 0) from (values ('a1'), ('b22')) where column1 like 'b%'", want: "22"},
 		{sql: "select hex(from_base64(to_base64(x'00ff')))", want: "00FF"},
 		{sql: "select parent_directory(x'2f612f62')", err: "Invalid inputs to parent_directory, TEXT was expected"},
-		{sql: "select protocol_name(6), family_name('10'), ip_in('::ffff:10.1.1.1', '10/8') is null", err: `ip_in: "10/8" is no block of addresses`},
+		{sql: "select protocol_name(6), family_name('10'), ip_in('::ffff:10.1.1.1', '10/8') is null", err: `ip_in: "10/8" is no block of addresses such as 10.0.0.0/8`},
 		{sql: "select protocol_name(6), family_name('10'), ip_in('::ffff:10.1.1.1', '10.0.0.0/8'), ip_unmap('::ffff:10.1.1.1'), is_private('10.1.1.1'), is_loopback('::1')", want: "tcp inet6 1 10.1.1.1 1 1"},
 		{sql: "select sleep(0), sleep(-3), sleep(null)", want: "0 0 0"},
 	} {

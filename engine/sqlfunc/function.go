@@ -29,6 +29,9 @@ type Call struct {
 	// Cache keeps a value for later calls in the same statement, such as a
 	// compiled pattern. It is never nil and belongs to one connection.
 	Cache map[any]any
+	// MaxBytes is the length of the longest text that SQLite would take as a
+	// result, in bytes; 0 stands for 2 GiB.
+	MaxBytes int
 }
 
 // A Collation is a collating sequence.

@@ -1,6 +1,7 @@
 package sqlfunc
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"math"
@@ -59,33 +60,38 @@ func split(_ context.Context, _ *Call, args []tables.Value) (tables.Value, error
 	return tables.Null(), nil
 }
 
-func concat(_ context.Context, _ *Call, args []tables.Value) (tables.Value, error) {
-	return join("", args)
+func concat(_ context.Context, c *Call, args []tables.Value) (tables.Value, error) {
+	return join(c, "", args)
 }
 
-func concatWS(_ context.Context, _ *Call, args []tables.Value) (tables.Value, error) {
+func concatWS(_ context.Context, c *Call, args []tables.Value) (tables.Value, error) {
 	if len(args) == 0 {
 		return tables.Null(), osqueryError("Missing separator to concat_ws")
 	}
-	return join(text(args[0]), args[1:])
+	return join(c, text(args[0]), args[1:])
 }
 
-func join(separator string, parts []tables.Value) (tables.Value, error) {
+func join(c *Call, separator string, parts []tables.Value) (tables.Value, error) {
 	if len(parts) == 0 {
 		return tables.Null(), nil
 	}
+	limit := cmp.Or(c.MaxBytes, math.MaxInt32)
 	var b strings.Builder
 	for i, v := range parts {
 		if v.IsNull() {
 			continue
 		}
-		b.WriteString(text(v))
-		if i+1 < len(parts) {
-			b.WriteString(separator)
+		s, after := text(v), separator
+		if i+1 == len(parts) {
+			after = ""
 		}
-	}
-	if b.Len() > math.MaxInt32 {
-		return tables.Null(), osqueryError("Too much data for concat_ws")
+		// Before it is written: a thousand times a long separator would take
+		// more memory than there is.
+		if b.Len()+len(s)+len(after) > limit {
+			return tables.Null(), osqueryError("Too much data for concat_ws")
+		}
+		b.WriteString(s)
+		b.WriteString(after)
 	}
 	return tables.String(b.String()), nil
 }

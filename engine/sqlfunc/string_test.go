@@ -62,6 +62,19 @@ func TestConcat(t *testing.T) {
 	})
 }
 
+// TestConcatBoundsItsMemory joins what is as long as allowed, and a byte more.
+func TestConcatBoundsItsMemory(t *testing.T) {
+	f := function(t, Config{}, "concat_ws")
+	c, _ := newCall()
+	c.MaxBytes = 12
+	if got, err := f.Eval(context.Background(), c, values([]any{"--", "abc", "def", "gh"})); err != nil || got.String() != "abc--def--gh" {
+		t.Errorf("12 bytes: %s, %v", show(got), err)
+	}
+	if got, err := f.Eval(context.Background(), c, values([]any{"--", "abc", "def", "ghi"})); err == nil || err.Error() != "Too much data for concat_ws" {
+		t.Errorf("13 bytes: %s, %v", show(got), err)
+	}
+}
+
 func TestInetAton(t *testing.T) {
 	check(t, "inet_aton", []call{
 		{args: []any{"1.2.3.4"}, want: 16909060},

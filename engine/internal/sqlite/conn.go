@@ -83,6 +83,7 @@ type Conn struct {
 	arena   arena
 	scratch uintptr        // text on its way to SQLite, scratchSize bytes
 	args    []tables.Value // arguments of a function
+	length  int            // LimitLength, which copies keep to together
 	failure error          // the Go error behind the result code of this call
 }
 
@@ -155,6 +156,7 @@ func Open(cfg Config) (_ *Conn, err error) {
 	for limit, n := range cfg.Limits {
 		lib.Xsqlite3_limit(c.tls, c.db, int32(limit), int32(n))
 	}
+	c.length = int(lib.Xsqlite3_limit(c.tls, c.db, lib.SQLITE_LIMIT_LENGTH, -1))
 	// The tables are what was registered, not SQLite's full text search.
 	lib.Xsqlite3_drop_modules(c.tls, c.db, 0)
 	for _, sql := range cfg.Setup {
@@ -389,6 +391,17 @@ func (c *Conn) export(v *tables.Value) (p uintptr, n uint64, free uintptr) {
 		return c.scratch, uint64(copy(buf, s)), transient
 	}
 	return c.heapText(s), uint64(len(s)), freeCallback
+}
+
+// errTooBig is for values that keep to LimitLength one by one and exceed it
+// together: SQLite shares the memory of equal values in a row or among the
+// arguments of a function, and copies of them all could exhaust the process.
+var errTooBig = &Error{Code: lib.SQLITE_TOOBIG, Extended: lib.SQLITE_TOOBIG, Offset: -1, Message: "string or blob too big"}
+
+// size returns the bytes that a copy of SQLite's value takes beside the value.
+func size(v *tables.Value) int {
+	s, _ := v.Literal()
+	return len(s)
 }
 
 // value copies a value out of SQLite.

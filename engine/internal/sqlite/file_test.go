@@ -63,7 +63,10 @@ func TestFileAndParameters(t *testing.T) {
 		} else if !more {
 			break
 		}
-		row := st.Row(nil)
+		row, err := st.Row(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if want := values[row[0].Int64()]; !row[1].Equal(want) {
 			t.Errorf("value %d is %v, want %v", row[0].Int64(), row[1], want)
 		}

@@ -93,8 +93,15 @@ func onFunction(tls *libc.TLS, ctx uintptr, argc int32, argv uintptr) {
 	// A function that runs SQL would come here again, so the buffer is taken.
 	args := c.args[:0]
 	c.args = nil
+	room := c.length
 	for i := range int(argc) {
-		args = append(args, c.value(load(argv, i)))
+		v := c.value(load(argv, i))
+		if room -= size(&v); room < 0 {
+			c.args = args
+			c.functionFailed(ctx, errTooBig)
+			return
+		}
+		args = append(args, v)
 	}
 	v, err := f.Eval(args)
 	c.args = args

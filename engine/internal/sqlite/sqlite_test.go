@@ -127,7 +127,11 @@ func run(c *Conn, sql string) ([]string, error) {
 		if !more {
 			return lines, err
 		}
-		lines = append(lines, st.Row(nil)[0].String())
+		row, err := st.Row(nil)
+		if err != nil {
+			return lines, err
+		}
+		lines = append(lines, row[0].String())
 	}
 }
 

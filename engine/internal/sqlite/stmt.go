@@ -126,11 +126,17 @@ func (s *Stmt) Origin(i int) (table, column string) {
 // ReadOnly reports whether the statement leaves the database as it is.
 func (s *Stmt) ReadOnly() bool { return lib.Xsqlite3_stmt_readonly(s.conn.tls, s.p) != 0 }
 
-// Row appends the cells of the current row to dst. They are copies.
-func (s *Stmt) Row(dst []tables.Value) []tables.Value {
+// Row appends the cells of the current row to dst. They are copies. A row of
+// more bytes than [LimitLength] is an error.
+func (s *Stmt) Row(dst []tables.Value) ([]tables.Value, error) {
+	room := s.conn.length
 	for i := range int32(s.cols) {
 		// An unprotected value is as good as any: the connection is not shared.
-		dst = append(dst, s.conn.value(lib.Xsqlite3_column_value(s.conn.tls, s.p, i)))
+		v := s.conn.value(lib.Xsqlite3_column_value(s.conn.tls, s.p, i))
+		if room -= size(&v); room < 0 {
+			return dst, errTooBig
+		}
+		dst = append(dst, v)
 	}
-	return dst
+	return dst, nil
 }

@@ -115,15 +115,18 @@ func (c *Conn) createModule(m Module) error {
 	mod := &module{Module: m, conn: c}
 	c.modules = append(c.modules, mod)
 	return c.withCString(m.Name(), func(name uintptr) error {
-		return c.check(lib.Xsqlite3_create_module_v2(c.tls, c.db, name, c.methods, address(mod), 0))
+		return c.check(lib.Xsqlite3_create_module_v2(c.tls, c.db, name, c.methods, address(mod), destroyModuleCallback))
 	})
 }
 
 // codeOf returns the result code for an error of a table or a function.
 func codeOf(err error) int32 {
 	var required *tables.RequiredError
-	if errors.As(err, &required) {
+	switch {
+	case errors.As(err, &required):
 		return lib.SQLITE_CONSTRAINT
+	case err == errTooBig:
+		return lib.SQLITE_TOOBIG
 	}
 	return lib.SQLITE_ERROR
 }
