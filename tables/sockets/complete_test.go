@@ -37,17 +37,30 @@ func TestKernelWithoutProcess(t *testing.T) {
 	listener := ns.Listen(t, "127.0.0.1:0")
 	want := fmt.Sprintf("%d|%d|%d|LISTEN|%d|16|%d", os.Getpid(), listener.FD, listener.Inode(), listener.Local().Port(), ns.Inode)
 	const columns = "pid fd socket state local_port backlog_limit net_namespace"
-	for name, constraints := range map[string][]tables.Constraint{
-		"all":       nil,
-		"pid":       {where(table, "pid", tables.OpEq, os.Getpid())},
-		"state":     {where(table, "state", tables.OpEq, "LISTEN")},
-		"port":      {where(table, "local_port", tables.OpEq, int(listener.Local().Port()))},
-		"namespace": {in(table, ns)},
-	} {
-		if got, _ := ask(t, table, columns, constraints...); count(got, want) != 1 {
-			t.Errorf("%s: %q is not there once among\n%s", name, want, strings.Join(got, "\n"))
+	find := func(among string) {
+		t.Helper()
+		for name, constraints := range map[string][]tables.Constraint{
+			"all":       nil,
+			"pid":       {where(table, "pid", tables.OpEq, os.Getpid())},
+			"state":     {where(table, "state", tables.OpEq, "LISTEN")},
+			"port":      {where(table, "local_port", tables.OpEq, int(listener.Local().Port()))},
+			"namespace": {in(table, ns)},
+		} {
+			if got, _ := ask(t, table, columns, constraints...); count(got, want) != 1 {
+				t.Errorf("%s, among %s: %q is not there once among %d rows", name, among, want, len(got))
+			}
 		}
 	}
+	find("few")
+	// More descriptors than are looked up one by one.
+	for range maxLookups/2 + 1 {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(pair[0]); unix.Close(pair[1]) })
+	}
+	find("many")
 
 	// Now nobody holds it but the mount: an orphan in a namespace of its own.
 	mounted := kerneltest.NewNamespace(t)

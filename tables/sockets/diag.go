@@ -169,8 +169,8 @@ func (c *collector) kernelInterfaces(sp *space) (map[uint32]string, error) {
 	return names, err
 }
 
-// maxLookups bounds how many descriptors one question looks up one by one, at
-// some microseconds each, where it did not ask for whole lists.
+// maxLookups is how many descriptors are looked up one by one, at some
+// microseconds each, before whole lists are read to tell which are in none.
 const maxLookups = 2048
 
 // looksUp reports whether descriptors can be looked up.
@@ -269,29 +269,19 @@ func (c *collector) missing(pids []int32, a *question, most int) []missing {
 // lookUp asks for the sockets behind descriptors one by one. A namespace that
 // comes to light with one of them is read like the others.
 func (c *collector) lookUp(ctx context.Context, pids []int32, spaces []*space, a *question) ([]*space, error) {
-	most := maxLookups
-	if a.unlisted {
-		most = math.MaxInt
-	}
-	list := c.missing(pids, a, most)
-	if len(list) > most {
-		// Most of them will be of kinds that the question leaves out, which
-		// lists tell at less cost. If they are many still, the question was
-		// restricted otherwise, and lists of everything are not worth it.
-		wider := *a
-		wider.request.Kinds = socket.AllKinds
-		wider.request.Fields = socket.FieldFamily
-		for i := range wider.states {
-			if a.request.Kinds&kindInfos[i].kind == 0 {
-				wider.states[i] = socket.AllStates
-			}
+	list := c.missing(pids, a, maxLookups)
+	if len(list) > maxLookups {
+		// Nearly all will be in lists that the question leaves out, or in the
+		// part that the kernel filtered out: whole lists tell at less cost.
+		whole := question{request: socket.Everything()}
+		whole.request.Fields = socket.FieldFamily
+		for i := range whole.states {
+			whole.states[i] = socket.AllStates
 		}
-		if err := c.readLists(ctx, spaces, &wider); err != nil {
+		if err := c.readLists(ctx, spaces, &whole); err != nil {
 			return nil, err
 		}
-		if list = c.missing(pids, a, most); len(list) > most {
-			return spaces, nil
-		}
+		list = c.missing(pids, a, math.MaxInt)
 	}
 	t := task{pidfd: -1}
 	defer t.close()
