@@ -253,6 +253,36 @@ func TestFilesystem(t *testing.T) {
 	}
 }
 
+// A disk that is full keeps lines in the store and not half in the file.
+func TestFullDisk(t *testing.T) {
+	if _, err := os.Stat("/dev/full"); err != nil {
+		t.Skip(err)
+	}
+	f := &Filesystem{Dir: t.TempDir()}
+	if err := os.Symlink("/dev/full", f.path(Snapshots)); err != nil {
+		t.Fatal(err)
+	}
+	s := openStore(t, "")
+	if err := s.Attach(0, f); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Commit(nil, []Line{{Results, "r"}, {Snapshots, "s"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Deliver(); err == nil || !strings.Contains(err.Error(), "no space left on device") {
+		t.Errorf("error is %v", err)
+	}
+	os.Remove(f.path(Snapshots))
+	if err := s.Deliver(); err != nil {
+		t.Fatal(err)
+	}
+	for stream, want := range map[Stream]string{Results: "r\n", Snapshots: "s\n"} {
+		if got, err := os.ReadFile(f.path(stream)); string(got) != want {
+			t.Errorf("stream %d is %q, %v", stream, got, err)
+		}
+	}
+}
+
 func TestResume(t *testing.T) {
 	lines := []Line{{Results, "one"}, {Snapshots, "snap"}, {Results, "two"}, {Results, "two"}, {Results, "three"}}
 	for name, tt := range map[string]struct {

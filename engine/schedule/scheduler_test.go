@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,8 +37,8 @@ type bench struct {
 	board  *Board
 	status bytes.Buffer
 	dir    string
-	clock  time.Duration // what the wall clock is ahead of the bubble's
-	walks  int           // collections of the table shared_walk
+	clock  atomic.Int64 // what the wall clock is ahead of the bubble's, in nanoseconds
+	walks  int          // collections of the table shared_walk
 }
 
 // recorded is when the recorded daemon began.
@@ -45,7 +46,8 @@ var recorded = time.Date(2026, 11, 22, 12, 46, 0, 0, time.UTC)
 
 func newBench(t *testing.T, state string) *bench {
 	t.Helper()
-	b := &bench{t: t, dir: t.TempDir(), board: &Board{}, clock: time.Until(recorded)}
+	b := &bench{t: t, dir: t.TempDir(), board: &Board{}}
+	b.clock.Store(int64(time.Until(recorded)))
 	type none struct{}
 	seconds := func() int64 { return b.now().Unix() }
 	clock := newTable(t, tables.Def[none]{
@@ -120,7 +122,7 @@ func newTable[R any](t *testing.T, d tables.Def[R]) tables.Table {
 	return table
 }
 
-func (b *bench) now() time.Time { return time.Now().Add(b.clock) }
+func (b *bench) now() time.Time { return time.Now().Add(time.Duration(b.clock.Load())) }
 
 func settings() Settings {
 	return Settings{
@@ -242,11 +244,11 @@ func TestClockJumps(t *testing.T) {
 		go func() { b.Run(ctx); close(done) }()
 		time.Sleep(2 * time.Second) // at :10
 		synctest.Wait()
-		b.clock += time.Hour // a suspend: what was missed runs once
+		b.clock.Add(int64(time.Hour)) // a suspend: what was missed runs once
 		time.Sleep(1500 * time.Millisecond)
 		synctest.Wait()
 		b.want(map[string]int{"q": 3})
-		b.clock -= 2 * time.Hour // set back: goes on from there, at once
+		b.clock.Add(-int64(2 * time.Hour)) // set back: goes on from there, at once
 		time.Sleep(11 * time.Second)
 		synctest.Wait()
 		b.want(map[string]int{"q": 4})
@@ -461,14 +463,14 @@ func TestStartupAndOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		state := filepath.Join(t.TempDir(), "state")
 		b := newBench(t, state)
-		b.clock += 7 * time.Second
+		b.clock.Add(int64(7 * time.Second))
 		c := config(t, `{"schedule": {"now": {"query": "select 1 as n", "interval": 86400, "startup_priority": 1, "snapshot": true}, "later": {"query": "select 1 as n", "interval": 86400, "snapshot": true}}}`)
 		b.Load(t.Context(), c, settings())
 		b.run(5 * time.Second)
 		b.want(map[string]int{"now": 1})
 		b.Once(t.Context())
 		b.want(map[string]int{"now": 1, "later": 1})
-		b.clock += 30 * time.Hour
+		b.clock.Add(int64(30 * time.Hour))
 		b.Load(t.Context(), c, settings()) // statistics come from the store
 		b.Once(t.Context())
 		b.Once(t.Context())
@@ -486,7 +488,7 @@ func TestExpiry(t *testing.T) {
 			wait time.Duration
 			left int
 		}{{6 * 24 * time.Hour, 1}, {24 * time.Hour, 0}} {
-			b.clock += step.wait
+			b.clock.Add(int64(step.wait))
 			b.Load(t.Context(), none, settings())
 			if names, err := b.store.Queries(); len(names) != step.left || err != nil {
 				t.Errorf("after %v: %q, %v", step.wait, names, err)
@@ -548,7 +550,7 @@ func TestRebuild(t *testing.T) {
 		}
 		maps.DeleteFunc(state, func(_ string, n int) bool { return n == 0 })
 		// The last run was at 12:49:18, in whose second the clock is set.
-		b.clock = time.Until(recorded.Add(198 * time.Second))
+		b.clock.Store(int64(time.Until(recorded.Add(198 * time.Second))))
 		res, err := b.conn.Query(t.Context(), sql)
 		if err != nil {
 			t.Fatal(err)
