@@ -17,7 +17,8 @@ func TestAuthorizeByNumber(t *testing.T) {
 		20: true, 21: true, 22: true, // read, select, transaction
 		29: true, 30: true, 31: true, 33: true, // create and drop vtable, function, recursive
 	}
-	e := &Engine{known: map[string]*tables.Schema{"time": {}}}
+	e := &Engine{}
+	e.set.Store(&tableSet{known: map[string]*tables.Schema{"time": {}}})
 	for action := range sqlite.Action(64) {
 		if got := e.authorize(action, "x", ""); got != allowed[action] {
 			t.Errorf("action %d: allowed %v, want %v", action, got, allowed[action])

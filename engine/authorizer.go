@@ -31,7 +31,7 @@ func (e *Engine) authorize(action sqlite.Action, arg1, arg2 string) bool {
 		sqlite.ActionCreateTempTable,
 		sqlite.ActionCreateView,
 		sqlite.ActionCreateTempView:
-		return e.known[strings.ToLower(arg1)] == nil
+		return e.set.Load().known[strings.ToLower(arg1)] == nil
 	case sqlite.ActionPragma:
 		switch strings.ToLower(arg1) {
 		case "table_info", "table_xinfo", "function_list", "journal_mode", "case_sensitive_like", "collation_list":

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"sockql/engine/internal/sqlite"
 	"sockql/engine/sqlfunc"
@@ -21,9 +23,10 @@ type Config struct {
 
 // An Engine opens connections to a set of tables.
 type Engine struct {
-	tables []tables.Table // sorted by name
-	known  map[string]*tables.Schema
-	cfg    Config
+	cfg        Config
+	collations map[string]bool
+	changing   sync.Mutex // of set
+	set        atomic.Pointer[tableSet]
 }
 
 // New checks a configuration. It fails if a name is no plain identifier or is
@@ -31,17 +34,12 @@ type Engine struct {
 // collating sequence that does not exist, or if a function would replace LIKE
 // or GLOB, whose meaning tables rely on.
 func New(cfg Config) (*Engine, error) {
-	e := &Engine{
-		tables: slices.Clone(cfg.Tables),
-		known:  map[string]*tables.Schema{},
-		cfg:    cfg,
-	}
-	collations := map[string]bool{"binary": true, "nocase": true, "rtrim": true}
+	e := &Engine{cfg: cfg, collations: map[string]bool{"binary": true, "nocase": true, "rtrim": true}}
 	for _, k := range cfg.Collations {
 		if !identifier(k.Name) || k.Compare == nil {
 			return nil, fmt.Errorf("engine: collating sequence %q: needs a plain name and a comparison", k.Name)
 		}
-		collations[strings.ToLower(k.Name)] = true
+		e.collations[strings.ToLower(k.Name)] = true
 	}
 	for _, f := range cfg.Functions {
 		if !identifier(f.Name) || f.Eval == nil {
@@ -51,18 +49,20 @@ func New(cfg Config) (*Engine, error) {
 			return nil, fmt.Errorf("engine: function %q: must not be replaced", f.Name)
 		}
 	}
+	set := &tableSet{tables: slices.Clone(cfg.Tables), known: map[string]*tables.Schema{}}
 	for _, t := range cfg.Tables {
-		if err := e.add(t.Schema(), collations); err != nil {
+		if err := set.add(t.Schema(), e.collations); err != nil {
 			return nil, err
 		}
 	}
-	slices.SortFunc(e.tables, func(a, b tables.Table) int {
+	slices.SortFunc(set.tables, func(a, b tables.Table) int {
 		return strings.Compare(a.Schema().Name, b.Schema().Name)
 	})
+	e.set.Store(set)
 	return e, nil
 }
 
-func (e *Engine) add(schema *tables.Schema, collations map[string]bool) error {
+func (s *tableSet) add(schema *tables.Schema, collations map[string]bool) error {
 	for _, name := range append([]string{schema.Name}, schema.Aliases...) {
 		key := strings.ToLower(name)
 		switch {
@@ -70,10 +70,10 @@ func (e *Engine) add(schema *tables.Schema, collations map[string]bool) error {
 			return fmt.Errorf("engine: table %q: not a plain name", name)
 		case strings.HasPrefix(key, "sqlite_"), strings.HasPrefix(key, "pragma_"):
 			return fmt.Errorf("engine: table %q: the name is SQLite's", name)
-		case e.known[key] != nil:
+		case s.known[key] != nil:
 			return fmt.Errorf("engine: table %q: the name is there twice", name)
 		}
-		e.known[key] = schema
+		s.known[key] = schema
 	}
 	columns := map[string]bool{}
 	for _, c := range schema.Columns {
@@ -105,17 +105,10 @@ func identifier(name string) bool {
 
 // Tables returns the tables, sorted by name. The caller must not change the
 // slice.
-func (e *Engine) Tables() []tables.Table { return e.tables }
+func (e *Engine) Tables() []tables.Table { return e.set.Load().tables }
 
 // Table returns the table of this name or alias, regardless of case, or nil.
-func (e *Engine) Table(name string) tables.Table {
-	schema := e.known[strings.ToLower(name)]
-	i := slices.IndexFunc(e.tables, func(t tables.Table) bool { return t.Schema() == schema })
-	if schema == nil || i < 0 {
-		return nil
-	}
-	return e.tables[i]
-}
+func (e *Engine) Table(name string) tables.Table { return e.set.Load().table(name) }
 
 // Complete reports whether a text ends with a whole statement, so that a
 // prompt need not ask for more lines. White space alone is none.

@@ -71,6 +71,9 @@ func (s *Session) Prepare(sql string) (st *Stmt, tail string, err error) {
 	if s.closed || c.closed {
 		return nil, "", ErrClosed
 	}
+	if err := c.catchUp(); err != nil {
+		return nil, "", err
+	}
 	c.sessions[s] = struct{}{}
 	c.session, c.missing = s, nil
 	clear(c.call.Cache)
