@@ -15,6 +15,7 @@ import (
 // tables. Views and tables that statements create live until it is closed.
 type Conn struct {
 	engine *Engine
+	set    *tableSet // what db knows
 	limits Limits
 	db     *sqlite.Conn
 	busy   atomic.Bool
@@ -31,7 +32,7 @@ type Conn struct {
 // Open opens a connection. The caller closes it.
 func (e *Engine) Open() (*Conn, error) {
 	limits := e.cfg.Limits.orDefault()
-	c := &Conn{engine: e, limits: limits, sessions: map[*Session]struct{}{}, seed: maphash.MakeSeed()}
+	c := &Conn{engine: e, set: e.set.Load(), limits: limits, sessions: map[*Session]struct{}{}, seed: maphash.MakeSeed()}
 	c.call = sqlfunc.Call{Warn: c.warn, Cache: map[any]any{}, MaxBytes: limits.ValueBytes}
 	cfg := sqlite.Config{
 		Limits:    limits.sqlite(),
@@ -41,12 +42,8 @@ func (e *Engine) Open() (*Conn, error) {
 		Authorize: e.authorize,
 		Interrupt: c.interrupt,
 	}
-	for _, t := range e.tables {
-		schema := t.Schema()
-		cfg.Modules = append(cfg.Modules, &module{conn: c, table: t, schema: schema, name: schema.Name})
-		for _, alias := range schema.Aliases {
-			cfg.Modules = append(cfg.Modules, &module{conn: c, table: t, schema: schema, name: alias})
-		}
+	for _, t := range c.set.tables {
+		cfg.Modules = append(cfg.Modules, c.modules(t)...)
 	}
 	cfg.Functions = append(cfg.Functions, loadExtension)
 	for _, f := range e.cfg.Functions {

@@ -115,7 +115,7 @@ func (c *Conn) createModule(m Module) error {
 	mod := &module{Module: m, conn: c}
 	c.modules = append(c.modules, mod)
 	return c.withCString(m.Name(), func(name uintptr) error {
-		return c.check(lib.Xsqlite3_create_module_v2(c.tls, c.db, name, c.methods, address(mod), 0))
+		return c.check(lib.Xsqlite3_create_module_v2(c.tls, c.db, name, c.methods, address(mod), destroyModuleCallback))
 	})
 }
 
