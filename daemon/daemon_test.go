@@ -351,7 +351,7 @@ func TestSettings(t *testing.T) {
 	got := f.settings(nil)
 	want := schedule.Settings{
 		Delimiter: "/", DefaultInterval: 3600, Epoch: 7, DiscoveryInterval: 3600, Timeout: 2 * time.Minute,
-		ResultBytes: 64 << 20, Denylist: true, Decorators: true,
+		ResultBytes: 64 << 20, Decorators: true,
 	}
 	want.Format.TopLevel = true
 	if got.HostIdentifier = nil; fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) || f.loggerPath == "/x" {

@@ -313,7 +313,7 @@ func (f *flags) settings(host func() string) schedule.Settings {
 		},
 		HostIdentifier: host, Delimiter: f.delimiter, Splay: f.splay, DefaultInterval: f.defaultInterval, Epoch: f.epoch,
 		DiscoveryInterval: f.discoveryInterval, Timeout: f.queryTimeout, ResultBytes: f.resultMax,
-		Denylist: !f.disableWatchdog, Decorators: !f.disableDecorators, LogNames: f.logNames || f.verbose,
+		Decorators: !f.disableDecorators, LogNames: f.logNames || f.verbose,
 	}
 }
 

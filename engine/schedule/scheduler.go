@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"sockql/engine/pack"
 	"sockql/engine/resultlog"
@@ -56,8 +57,6 @@ type Settings struct {
 	Timeout time.Duration
 	// ResultBytes ends a query whose result is larger; 0 allows any.
 	ResultBytes int64
-	// Denylist bars a query for a day if the process died running it.
-	Denylist bool
 	// Decorators adds the rows of decorators to results.
 	Decorators bool
 	// LogNames logs the name of each query that runs (schedule_lognames).
@@ -107,6 +106,7 @@ type activeQuery struct {
 	interval uint64 // as configured
 	splayed  int64
 	stats    Stats
+	told     map[string]bool // warnings that were logged, without their digits
 }
 
 type reload struct {
@@ -116,7 +116,8 @@ type reload struct {
 }
 
 // New returns a scheduler without queries. It looks in the store for the query
-// that ran when the process died, if it did.
+// that ran when the process died, if it did, and with denylist bars it for a day
+// unless the configuration does not want that.
 func New(cfg Config, denylist bool) (*Scheduler, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -461,9 +462,7 @@ func (s *Scheduler) runOne(t *tick, p *activePack, q *activeQuery) {
 	before, start := s.cfg.Usage(), time.Now()
 	err := t.limited(func(session Session) (err error) {
 		res, err = session.Query(q.SQL, s.settings.ResultBytes)
-		for _, w := range session.TakeWarnings() {
-			s.cfg.Log.Warn("Partial results of scheduled query", "query", q.full, "error", w)
-		}
+		s.warn(q, session.TakeWarnings())
 		return err
 	})
 	wall, after := time.Since(start), s.cfg.Usage()
@@ -481,6 +480,30 @@ func (s *Scheduler) runOne(t *tick, p *activePack, q *activeQuery) {
 	s.deliver()
 	s.cfg.Alive()
 }
+
+// warn logs what makes results partial, once until the configuration is read
+// again: it is mostly a missing privilege, at each run with another count.
+func (s *Scheduler) warn(q *activeQuery, warnings []error) {
+	for _, w := range warnings {
+		kind := strings.Map(func(r rune) rune {
+			if unicode.IsDigit(r) {
+				return -1
+			}
+			return r
+		}, w.Error())
+		if q.told[kind] || len(q.told) >= maxTold {
+			continue
+		}
+		if q.told == nil {
+			q.told = map[string]bool{}
+		}
+		q.told[kind] = true
+		s.cfg.Log.Warn("Partial results of scheduled query", "query", q.full, "error", w)
+	}
+}
+
+// maxTold bounds the warnings that are logged of one query.
+const maxTold = 20
 
 // finish stores and logs a result, which is nil if the query failed.
 func (s *Scheduler) finish(q *activeQuery, res *Result, count func(size int64)) {

@@ -80,12 +80,22 @@ func newBench(t *testing.T, state string) *bench {
 			return err
 		},
 	})
+	runs := 0
+	partial := newTable(t, tables.Def[none]{
+		Name:    "partial",
+		Columns: []tables.Column[none]{{Name: "x", Get: func(*none) tables.Value { return tables.Int(1) }}},
+		Rows: func(_ context.Context, q *tables.Query, _ func(*none) bool) error {
+			runs++
+			q.Warn(fmt.Errorf("denied %d of 100 processes", runs))
+			return nil
+		},
+	})
 	own, err := b.board.Tables()
 	if err != nil {
 		t.Fatal(err)
 	}
 	eng, err := engine.New(engine.Config{
-		Tables: append(own, clock, slow, walk), Functions: sqlfunc.All(sqlfunc.Config{}), Collations: sqlfunc.Collations(),
+		Tables: append(own, clock, slow, walk, partial), Functions: sqlfunc.All(sqlfunc.Config{}), Collations: sqlfunc.Collations(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +137,7 @@ func (b *bench) now() time.Time { return time.Now().Add(time.Duration(b.clock.Lo
 func settings() Settings {
 	return Settings{
 		Format: resultlog.Format{Events: true}, HostIdentifier: func() string { return "host-1" },
-		Delimiter: "_", DiscoveryInterval: 3600, Timeout: time.Minute, Denylist: true, Decorators: true,
+		Delimiter: "_", DiscoveryInterval: 3600, Timeout: time.Minute, Decorators: true,
 	}
 }
 
@@ -345,6 +355,26 @@ func TestDenylist(t *testing.T) {
 		b.run(2 * time.Hour)
 		if !strings.Contains(b.status.String(), "Scheduled denylisted query has expired: bad\n") || b.packs[0].queries[0].stats.Executions < 2 {
 			t.Errorf("bad does not run again: %s", b.status.String())
+		}
+	})
+}
+
+// What is partial is said once for each query, whatever its numbers are.
+func TestWarnings(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, "")
+		c := config(t, `{"schedule": {"a": {"query": "select * from partial", "interval": 1}, "b": {"query": "select * from partial", "interval": 10}}}`)
+		b.Load(t.Context(), c, settings())
+		b.run(20 * time.Second)
+		for text, n := range map[string]int{"scheduled query a: ": 1, "scheduled query b: ": 1} {
+			if got := strings.Count(b.status.String(), "Partial results of "+text); got != n {
+				t.Errorf("%d times %q in %s", got, text, b.status.String())
+			}
+		}
+		b.Load(t.Context(), c, settings())
+		b.run(time.Second)
+		if got := strings.Count(b.status.String(), "Partial results of scheduled query a: denied "); got != 2 {
+			t.Errorf("%d warnings after a reload", got)
 		}
 	})
 }
