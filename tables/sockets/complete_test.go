@@ -134,7 +134,7 @@ func load(t *testing.T, ns *kerneltest.Namespace, r *rand.Rand) {
 		if r.IntN(2) == 0 {
 			addr = "[::1]:0"
 		}
-		switch r.IntN(6) {
+		switch r.IntN(8) {
 		case 0:
 			keep(ns.Listen(t, addr))
 		case 1:
@@ -155,6 +155,18 @@ func load(t *testing.T, ns *kerneltest.Namespace, r *rand.Rand) {
 		case 5:
 			s := ns.UDP(t, addr)
 			keep(s, s.Dup())
+		case 6: // FIN_WAIT2 and CLOSE_WAIT, one of them with a byte to read
+			listener := ns.Listen(t, addr)
+			client, server := ns.Pair(t, listener)
+			server.Write("x")
+			client.Shutdown(unix.SHUT_WR)
+			keep(listener, client, server)
+		case 7: // TIME_WAIT, which nobody holds
+			listener := ns.Listen(t, addr)
+			client, server := ns.Pair(t, listener)
+			client.Close()
+			server.Close()
+			keep(listener)
 		}
 	}
 	kerneltest.Hold(t, ns, socks...)
