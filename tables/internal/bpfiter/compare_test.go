@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -158,10 +159,11 @@ func TestAgreesWithDiag(t *testing.T) {
 		// Connections whose peer does not answer retransmit, so that two looks
 		// at them may differ: what counts is that the sources can agree.
 		var diffs []string
-		for range 5 {
+		for try := range 12 {
 			if diffs = compareDiag(t, s, ns); diffs == nil {
 				break
 			}
+			time.Sleep(time.Duration(try) * 20 * time.Millisecond) // the pauses of retransmissions grow
 		}
 		for _, diff := range diffs {
 			t.Errorf("seed %d: %s", seed, diff)
@@ -215,7 +217,10 @@ func TestAgreesWithProcfs(t *testing.T) {
 		ns.States(t, "127.0.0.1:0")
 		holder := kerneltest.Hold(t, ns)
 		var diffs []string
-		for range 5 {
+		for try := range 12 {
+			if try > 0 {
+				time.Sleep(time.Duration(try) * 20 * time.Millisecond)
+			}
 			if diffs = compareProcfs(t, s, ns, int32(holder.PID)); diffs == nil {
 				break
 			}

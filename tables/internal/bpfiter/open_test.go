@@ -178,14 +178,28 @@ func TestFirstQuestion(t *testing.T) {
 		t.Helper()
 		got, want := s.collect(t, req), all.collect(t, req)
 		got, want = append(got, s.collectOwnerless(t, req)...), append(want, all.collectOwnerless(t, req)...)
-		if len(got) != len(want) {
-			t.Errorf("kinds %#x fields %#x: %d sockets, want %d", req.Kinds, req.Fields, len(got), len(want))
-			return
+		type key struct {
+			id ID
+			socket.Holder
+		}
+		byKey := map[key]*found{}
+		for i := range want {
+			byKey[key{want[i].id, want[i].Holder}] = &want[i]
 		}
 		for i := range got {
-			if diff := differ(&got[i].Socket, &want[i].Socket); diff != "" || got[i].Known != want[i].Known || got[i].Holder != want[i].Holder {
+			k := key{got[i].id, got[i].Holder}
+			w := byKey[k]
+			if w == nil {
+				t.Errorf("kinds %#x fields %#x: not wanted: %v", req.Kinds, req.Fields, got[i])
+				continue
+			}
+			if diff := differ(&got[i].Socket, &w.Socket); diff != "" || got[i].Known != w.Known {
 				t.Errorf("kinds %#x fields %#x: %v: %s", req.Kinds, req.Fields, got[i], diff)
 			}
+			delete(byKey, k)
+		}
+		for _, w := range byKey {
+			t.Errorf("kinds %#x fields %#x: missing %v", req.Kinds, req.Fields, *w)
 		}
 	}
 	for kind := socket.TCP4; kind <= socket.MPTCP4; kind <<= 1 {
