@@ -28,6 +28,9 @@ type Syslog struct {
 	Facility int
 	// CEE puts @cee: before each line (logger_syslog_prepend_cee).
 	CEE bool
+	// Network and Address are those of a server, as net.Dial takes them; empty
+	// for the host's own.
+	Network, Address string
 
 	log *syslog.Writer
 }
@@ -35,11 +38,20 @@ type Syslog struct {
 // Name returns osquery's name of the logger.
 func (s *Syslog) Name() string { return "syslog" }
 
+// Close closes the connection; the next line opens another.
+func (s *Syslog) Close() error {
+	if s.log == nil {
+		return nil
+	}
+	defer func() { s.log = nil }()
+	return s.log.Close()
+}
+
 // Write sends lines at the level info. A line that was sent before one failed
 // may come twice.
 func (s *Syslog) Write(lines []Line) error {
 	if s.log == nil {
-		w, err := syslog.New(syslog.Priority(s.Facility<<3)|syslog.LOG_INFO, "osqueryd")
+		w, err := syslog.Dial(s.Network, s.Address, syslog.Priority(s.Facility<<3)|syslog.LOG_INFO, "osqueryd")
 		if err != nil {
 			return err
 		}
