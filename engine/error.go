@@ -3,15 +3,18 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"sockql/engine/internal/sqlite"
 )
 
-// SQLite's result codes that this package gives itself
+// SQLite's result codes that this package gives itself or explains
 // (https://www.sqlite.org/rescode.html).
 const (
-	codeInterrupt  = 9
-	codeConstraint = 19
+	codeOutOfMemory = 7
+	codeInterrupt   = 9
+	codeTooBig      = 18
+	codeConstraint  = 19
 )
 
 // ErrBusy says that a connection was used by two goroutines at once, or by a
@@ -60,6 +63,10 @@ func (c *Conn) wrap(ctx context.Context, err error) error {
 		if cause != context.Canceled {
 			e.Message += ": " + cause.Error()
 		}
+	case e.Code == codeTooBig:
+		e.Message += fmt.Sprintf(": a statement may have %d bytes, a value or row %d", c.limits.SQLBytes, c.limits.ValueBytes)
+	case e.Code == codeOutOfMemory && c.limits.HeapBytes > 0:
+		e.Message += fmt.Sprintf(": what statements sort, group and keep may take %d MiB together", c.limits.HeapBytes>>20)
 	case e.Code == codeInterrupt && e.Err != nil:
 		e.Message = e.Err.Error()
 	case c.missing != nil && e.Message == "no query solution":
