@@ -189,6 +189,9 @@ func TestFirstQuestion(t *testing.T) {
 		for i := range got {
 			k := key{got[i].id, got[i].Holder}
 			w := byKey[k]
+			if got[i].PID >= 0 && got[i].PID != int32(os.Getpid()) {
+				continue // another program takes a copy for an instant (pidfd_getfd(2))
+			}
 			if w == nil {
 				t.Errorf("kinds %#x fields %#x: not wanted: %v", req.Kinds, req.Fields, got[i])
 				continue
@@ -198,7 +201,10 @@ func TestFirstQuestion(t *testing.T) {
 			}
 			delete(byKey, k)
 		}
-		for _, w := range byKey {
+		for k, w := range byKey {
+			if k.PID >= 0 && k.PID != int32(os.Getpid()) {
+				continue
+			}
 			t.Errorf("kinds %#x fields %#x: missing %v", req.Kinds, req.Fields, *w)
 		}
 	}
