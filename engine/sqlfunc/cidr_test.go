@@ -2,6 +2,7 @@ package sqlfunc
 
 import (
 	"context"
+	"fmt"
 	"testing"
 
 	"sockql/tables"
@@ -108,6 +109,7 @@ func TestAddresses(t *testing.T) {
 func FuzzAddresses(f *testing.F) {
 	f.Add("::ffff:10.0.0.1", "10.0.0.0/8")
 	f.Add("fe80::1%eth0", "::/0")
+	f.Add("255.0.10.1", "255.0.0.0/7")
 	f.Fuzz(func(t *testing.T, addr, cidr string) {
 		ctx := context.Background()
 		c, _ := newCall()
@@ -123,6 +125,13 @@ func FuzzAddresses(f *testing.F) {
 		} else if !v.IsNull() {
 			if again, _ := function(t, Config{}, "ip_unmap").Eval(ctx, c, []tables.Value{v}); !again.Equal(v) {
 				t.Errorf("ip_unmap(%q) = %s, and of that %s", addr, show(v), show(again))
+			}
+		}
+		if v, err := inetAton(ctx, c, values([]any{addr})); err != nil {
+			t.Error(err)
+		} else if n := v.Int64(); !v.IsNull() {
+			if dotted := fmt.Sprintf("%d.%d.%d.%d", n>>24, n>>16&255, n>>8&255, n&255); dotted != text(value(addr)) {
+				t.Errorf("inet_aton(%q) = %s, which is %s", addr, show(v), dotted)
 			}
 		}
 	})

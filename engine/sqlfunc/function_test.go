@@ -209,6 +209,9 @@ func FuzzNumbers(f *testing.F) {
 		if whole > real {
 			t.Errorf("%q: an integer of %d bytes, but a number of %d", s, whole, real)
 		}
+		if n, ok := wholeNumber(tables.String(string(s))); ok && n != integer(tables.String(string(s))) {
+			t.Errorf("%q: the number %d, but it begins with another", s, n)
+		}
 		integer(tables.Bytes(string(s)))
 		float(tables.Bytes(string(s)))
 	})
