@@ -111,6 +111,8 @@ func inChild(t *testing.T, namespaces uintptr, f func(t *testing.T, dir string))
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: namespaces}
 	out, err := cmd.CombinedOutput()
 	switch {
+	case errors.Is(err, fs.ErrPermission):
+		t.Skipf("needs the privilege to make namespaces: %v", err)
 	case strings.Contains(string(out), "--- SKIP"):
 		t.Skipf("%s", out)
 	case err != nil || !strings.Contains(string(out), "--- PASS"):
