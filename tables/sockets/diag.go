@@ -292,7 +292,16 @@ func (c *collector) lookUp(ctx context.Context, pids []int32, spaces []*space, a
 		if c.sockets[m.inode] != nil {
 			continue // in a namespace found meanwhile
 		}
-		inode, h, err := c.inspect(m, &t)
+		inode, h, gone, err := c.inspect(m, &t)
+		if gone {
+			// Another process may hold the socket still: a child that shared
+			// it is gone first.
+			for _, other := range c.holders(m.inode) {
+				if inode, h, gone, err = c.inspect(other, &t); !gone {
+					break
+				}
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -329,35 +338,52 @@ func (c *collector) lookUp(ctx context.Context, pids []int32, spaces []*space, a
 	return spaces, nil
 }
 
+// holders returns all descriptors of a socket that were read.
+func (c *collector) holders(inode uint64) []missing {
+	var list []missing
+	for pid, t := range c.descriptors {
+		for _, h := range t.held {
+			if h.inode == inode {
+				list = append(list, missing{pid, h})
+			}
+		}
+	}
+	return list
+}
+
 // inspect notes what stands behind a descriptor, and returns the namespace of
-// the socket if it tells: its number, and, of a running kernel, its handle.
-func (c *collector) inspect(m missing, t *task) (uint64, *netns.Handle, error) {
+// the socket if it tells: its number, and, of a running kernel, its handle. Gone
+// says that the descriptor does not refer to the socket any more.
+func (c *collector) inspect(m missing, t *task) (inode uint64, h *netns.Handle, gone bool, err error) {
 	s := new(socket.Socket)
-	var h *netns.Handle
-	var err error
 	if r := c.host.replay; r != nil {
 		if s, err = r.lookUp(m.inode); err != nil {
-			return 0, nil, fmt.Errorf("sockets: %w", err)
+			return 0, nil, false, fmt.Errorf("sockets: %w", err)
 		}
 		if s == nil {
-			return 0, nil, nil
+			return 0, nil, false, nil
 		}
-	} else if t.open(m) {
-		h, err = sockdiag.Lookup(t.pidfd, m.fd, s)
 	} else {
-		return 0, nil, nil
+		if err := t.open(m); err != nil {
+			return 0, nil, errors.Is(err, unix.ESRCH), nil
+		}
+		h, err = sockdiag.Lookup(t.pidfd, m.fd, s)
 	}
 	switch {
 	case errors.Is(err, unix.EBADF), errors.Is(err, unix.ESRCH), errors.Is(err, unix.ENOTSOCK),
 		err == nil && s.Inode != m.inode:
+		if h != nil {
+			h.Close()
+		}
 		c.unlisted[m.inode] = nil // closed since the table was read
+		return 0, nil, true, nil
 	case err == nil:
 		c.unlisted[m.inode] = s
 	}
 	if s.Known&socket.FieldNetns == 0 {
-		return 0, nil, nil
+		return 0, nil, false, nil
 	}
-	return s.Netns, h, nil
+	return s.Netns, h, false, nil
 }
 
 // A task is a thread whose descriptors are inspected one after the other.
@@ -366,15 +392,15 @@ type task struct {
 	pid, tid int32
 }
 
-// open makes it the thread of a descriptor and reports whether that can be
-// inspected.
-func (t *task) open(m missing) bool {
+// open makes it the thread of a descriptor. The error is that of pidfd_open(2).
+func (t *task) open(m missing) error {
 	if t.pidfd >= 0 && t.pid == m.pid && t.tid == m.tid {
-		return true
+		return nil
 	}
 	t.close()
-	*t = task{openTask(m.pid, m.tid), m.pid, m.tid}
-	return t.pidfd >= 0
+	fd, err := openTask(m.pid, m.tid)
+	*t = task{fd, m.pid, m.tid}
+	return err
 }
 
 func (t *task) close() {
@@ -383,16 +409,12 @@ func (t *task) close() {
 	}
 }
 
-// openTask returns a pidfd, or -1. That of a thread with a descriptor table of
-// its own needs Linux 6.9 (PIDFD_THREAD, which is O_EXCL, pidfd_open(2)).
-func openTask(pid, tid int32) int {
+// openTask returns a pidfd. That of a thread with a descriptor table of its own
+// needs Linux 6.9 (PIDFD_THREAD, which is O_EXCL, pidfd_open(2)).
+func openTask(pid, tid int32) (int, error) {
 	flags := 0
 	if tid != pid {
 		flags = unix.O_EXCL
 	}
-	fd, err := unix.PidfdOpen(int(tid), flags)
-	if err != nil {
-		return -1
-	}
-	return fd
+	return unix.PidfdOpen(int(tid), flags)
 }
