@@ -36,18 +36,9 @@ func dotCommands() []dotCommand {
 	quit := func(*shell, context.Context, []string) error { return errQuit }
 	return []dotCommand{
 		{name: "all", least: 1, min: 1, max: 1, args: "TABLE", doc: "Select all from a table", complete: "table", run: (*shell).all},
-		{name: "socket", least: 1, doc: "Show the path of osquery's extensions socket", run: func(s *shell, _ context.Context, _ []string) error {
-			fmt.Fprintln(s.stdout, s.flags.string("extensions_socket"))
-			return nil
-		}},
-		{name: "connect", least: 1, min: 1, max: 1, args: "PATH", doc: "Not possible: sockql answers from this host only", run: func(s *shell, _ context.Context, args []string) error {
-			return fmt.Errorf("cannot connect to %q: sockql answers from this host only", args[0])
-		}},
-		{name: "disconnect", least: 1, doc: "Undo .connect", run: func(*shell, context.Context, []string) error {
-			//lint:ignore ST1005 these are osqueryi's words
-			return errors.New("Not connected to a socket")
-
-		}},
+		{name: "socket", least: 1, doc: "Show the path of osquery's extensions socket", run: (*shell).socket},
+		{name: "connect", least: 1, min: 1, max: 1, args: "PATH", doc: "Have statements answered by the osquery that serves this extensions socket", run: (*shell).connect},
+		{name: "disconnect", least: 1, doc: "Undo .connect", run: (*shell).disconnect},
 		{name: "bail", least: 3, min: 1, max: 1, args: "ON|OFF", doc: "Stop after hitting an error", complete: "bool", run: onOff(func(s *shell) *bool { return &s.bail })},
 		{name: "echo", least: 1, min: 1, max: 1, args: "ON|OFF", doc: "Turn command echo on or off", complete: "bool", run: onOff(func(s *shell) *bool { return &s.echo })},
 		{name: "exit", least: 1, max: -1, args: "[CODE]", doc: "Leave, with an exit status", run: func(_ *shell, _ context.Context, args []string) error {

@@ -63,6 +63,15 @@ var flagDefs = append([]flagDef{
 	{name: "flagfile", kind: stringFlag, arg: "FILE", doc: "read further flags from a file, one a line", complete: "file"},
 	{name: "enable_tables", kind: stringFlag, arg: "NAME,…", doc: "offer only these tables"},
 	{name: "disable_tables", kind: stringFlag, arg: "NAME,…", doc: "offer all tables but these"},
+	{name: "connect", kind: stringFlag, arg: "PATH", doc: "have statements answered by the osquery that serves this extensions socket", complete: "file"},
+	{name: "extension", kind: stringFlag, arg: "PATH", doc: "load an osquery extension", complete: "file"},
+	{name: "extensions_autoload", kind: stringFlag, arg: "FILE", doc: "load the osquery extensions that a file lists", complete: "file"},
+	{name: "extensions_require", kind: stringFlag, arg: "NAME,…", doc: "wait for these extensions before the first statement"},
+	{name: "extensions_socket", kind: stringFlag, value: "/var/osquery/osquery.em", arg: "PATH", doc: "where extensions register; without it in a new directory", complete: "file"},
+	{name: "extensions_timeout", kind: stringFlag, value: "3", arg: "SECONDS", doc: "how long an extension may take to register"},
+	{name: "extensions_interval", kind: stringFlag, value: "3", arg: "SECONDS", doc: "time between two looks whether an extension answers"},
+	{name: "allow_unsafe", doc: "load extensions whatever their files' permissions are"},
+	{name: "verbose", doc: "log what happens to extensions"},
 	{name: "version", doc: "print the version"},
 	{name: "help", doc: "print this help"},
 
@@ -97,7 +106,7 @@ func foreignFlags() []flagDef {
 		{"disable_memory", "false"}, {"disable_watchdog", "true"}, {"enable_extensions_watchdog", "false"},
 		{"enable_file_events", "false"}, {"enable_foreign", "false"}, {"enable_numeric_monitoring", "false"},
 		{"enable_watchdog_debug", "false"},
-		{"ephemeral", "false"}, {"force", "false"}, {"verbose", "false"}, {"config_check", "false"},
+		{"ephemeral", "false"}, {"force", "false"}, {"config_check", "false"},
 		{"config_dump", "false"}, {"daemonize", "true"}, {"logger_event_type", "true"},
 		{"logger_snapshot_event_type", "false"}, {"logger_rotate", "false"}, {"logger_numerics", "false"},
 		{"logger_tls_compress", "false"}, {"events_optimize", "true"}, {"decorations_top_level", "false"},
@@ -109,8 +118,6 @@ func foreignFlags() []flagDef {
 		name, value string
 		use         flagUse
 	}{
-		{"connect", "", daemonOnly}, {"extension", "", daemonOnly},
-		{"extensions_autoload", "", daemonOnly}, {"extensions_require", "", daemonOnly},
 		{"enroll_secret_path", "", daemonOnly}, {"enroll_secret_env", "", daemonOnly},
 		{"enroll_tls_endpoint", "", daemonOnly}, {"enroll_max_attempts", "", daemonOnly},
 		{"tls_hostname", "", daemonOnly}, {"tls_server_certs", "", daemonOnly},
@@ -124,8 +131,7 @@ func foreignFlags() []flagDef {
 		{"config_accelerated_refresh", "300", inert}, {"pidfile", "", inert},
 		{"watchdog_level", "0", inert}, {"watchdog_memory_limit", "0", inert},
 		{"watchdog_utilization_limit", "0", inert}, {"watchdog_latency_limit", "0", inert}, {"watchdog_delay", "60", inert},
-		{"database_path", "", inert}, {"extensions_socket", "/var/osquery/osquery.em", inert},
-		{"extensions_timeout", "3", inert}, {"extensions_interval", "3", inert},
+		{"database_path", "", inert},
 		{"logger_plugin", "filesystem", inert}, {"logger_path", "", inert}, {"logger_mode", "0640", inert},
 		{"logger_min_status", "0", inert}, {"logger_min_stderr", "0", inert}, {"logger_tls_period", "4", inert},
 		{"logger_tls_max_lines", "1024", inert}, {"logger_tls_backoff_max", "3600", inert},

@@ -25,6 +25,10 @@ type Config struct {
 	Getenv func(string) string
 	// Engine builds the engine that answers, once the flags are known.
 	Engine func(Sources) (*engine.Engine, error)
+	// Extensions loads osquery's extensions into an engine; nil if it cannot.
+	Extensions func(ctx context.Context, from ExtensionFlags, offered func(string) bool, e *engine.Engine) (Extensions, error)
+	// Connect is what .connect uses; nil if it cannot.
+	Connect Connector
 	// Subcommands are the commands beside the shell, in the order of the help.
 	// A command that is called osqueryi has none.
 	Subcommands []Subcommand
@@ -128,10 +132,23 @@ func newShell(c *Config, f *flags, mode render.Mode) (*shell, error) {
 		return nil, err
 	}
 	s.engine = eng
+	err = s.loadExtensions(offered(f.string("enable_tables"), f.string("disable_tables")))
+	if socket := f.string("connect"); err == nil && socket != "" {
+		err = s.connectTo(context.Background(), socket)
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
 	return s, nil
 }
 
 func (s *shell) close() {
+	if s.extensions != nil {
+		if err := s.extensions.Close(); err != nil {
+			s.warn(err)
+		}
+	}
 	s.conn.Close()
 	for _, f := range []*os.File{s.output, s.once} {
 		if f != nil {

@@ -25,6 +25,9 @@ type shell struct {
 	stdout io.Writer
 	stderr io.Writer
 
+	extensions Extensions // nil if there can be none
+	connected  string     // the socket of .connect, or ""
+
 	// compatible says that the command is called osqueryi and says nothing
 	// that osqueryi would not.
 	compatible bool
@@ -121,6 +124,13 @@ func (s *shell) print(ctx context.Context, out *sink, sql string) error {
 	printer := render.New(out, s.renderOptions(out))
 	progress := s.startProgress(out, printer)
 	defer progress.stop()
+	if s.connected != "" {
+		err := s.printRemote(ctx, printer, sql)
+		if e := printer.Close(); err == nil {
+			err = e
+		}
+		return err
+	}
 	for sql = trimSpace(sql); sql != ""; sql = trimSpace(sql) {
 		tail, err := s.statement(ctx, out, printer, sql)
 		if err != nil {

@@ -23,12 +23,14 @@ func main() {
 
 func run(args []string) int {
 	return shell.Main(shell.Config{
-		Version: versionText(),
-		Stdin:   os.Stdin,
-		Stdout:  os.Stdout,
-		Stderr:  os.Stderr,
-		Getenv:  os.Getenv,
-		Engine:  newEngine,
+		Version:    versionText(),
+		Stdin:      os.Stdin,
+		Stdout:     os.Stdout,
+		Stderr:     os.Stderr,
+		Getenv:     os.Getenv,
+		Engine:     newEngine,
+		Extensions: loadExtensions,
+		Connect:    connect,
 		// The subcommands beside the shell, one a line.
 		Subcommands: []shell.Subcommand{
 			{Name: "daemon", Summary: "run an osquery configuration's query packs and log results", Run: runDaemon},
