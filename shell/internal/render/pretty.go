@@ -1,6 +1,10 @@
 package render
 
-import "sockql/tables"
+import (
+	"cmp"
+
+	"sockql/tables"
+)
 
 const bold, reset = "\x1b[1m", "\x1b[0m"
 
@@ -23,6 +27,7 @@ type pretty struct {
 	chunks  [][]byte
 	lengths []uint32 // of the cells' texts; a row lies in one chunk
 	rows    []uint32 // how many rows each chunk holds
+	held    int      // bytes of texts and lengths
 }
 
 func (p *pretty) begin(_ *output, names []string) {
@@ -30,7 +35,7 @@ func (p *pretty) begin(_ *output, names []string) {
 	p.names = make([][]byte, len(names))
 	p.source = uniqueNames(names)
 	p.widths = make([]int, len(names))
-	p.chunks, p.lengths, p.rows = nil, p.lengths[:0], nil
+	p.chunks, p.lengths, p.rows, p.held = nil, p.lengths[:0], nil, 0
 	for i, n := range names {
 		p.names[i] = p.text.append(nil, n)
 		p.widths[i] = p.measure(p.names[i])
@@ -48,6 +53,7 @@ func (p *pretty) row(_ *output, cells []tables.Value) {
 		last++
 	}
 	text := p.chunks[last]
+	p.held += 4*len(p.source) - len(text)
 	for i, from := range p.source {
 		start := len(text)
 		text = p.text.value(text, cells[from], p.null)
@@ -56,7 +62,14 @@ func (p *pretty) row(_ *output, cells []tables.Value) {
 	}
 	p.chunks[last] = text
 	p.rows[last]++
+	p.held += len(text)
 }
+
+// full reports whether more is held than may be.
+func (p *pretty) full() bool { return p.held > cmp.Or(p.options.Held, 512<<20) }
+
+// drop forgets what is held.
+func (p *pretty) drop() { p.chunks, p.lengths, p.rows, p.held = nil, nil, nil, 0 }
 
 // each calls f with the column and the text of every cell, in order.
 func (p *pretty) each(f func(col int, text []byte)) {

@@ -1,6 +1,7 @@
 package render
 
 import (
+	"errors"
 	"io"
 	"sync/atomic"
 
@@ -31,7 +32,13 @@ type Options struct {
 	Screen int
 	// Color allows colours.
 	Color bool
+	// Held is how many bytes of a result a mode may hold that must see all of
+	// it before it writes the first row; 0 stands for 512 MiB.
+	Held int
 }
+
+// ErrTooLarge says that a result is larger than [Options.Held].
+var ErrTooLarge = errors.New("the result is too large to align its columns; use --json, --csv or another mode that writes rows as they come, or LIMIT")
 
 // spill is how much output gathers before it is written.
 const spill = 64 << 10
@@ -122,7 +129,8 @@ func (p *Printer) Columns(names []string) {
 	p.names, p.rows = names, 0
 }
 
-// Row writes one row. It reads the cells before it returns and keeps none.
+// Row writes one row. It reads the cells before it returns and keeps none. After
+// [ErrTooLarge] nothing is left of the result set.
 func (p *Printer) Row(cells []tables.Value) error {
 	if p.rows == 0 {
 		p.format.begin(&p.out, p.names)
@@ -130,6 +138,11 @@ func (p *Printer) Row(cells []tables.Value) error {
 	p.rows++
 	p.total.Add(1)
 	p.format.row(&p.out, cells)
+	if f, ok := p.format.(*pretty); ok && f.full() {
+		f.drop()
+		p.rows = 0
+		return ErrTooLarge
+	}
 	p.out.spill()
 	return p.out.err
 }

@@ -299,3 +299,28 @@ func BenchmarkRows(b *testing.B) {
 		})
 	}
 }
+
+// A mode that must hold its result does not hold more than it may, and goes on
+// with the next one.
+func TestHeldIsBounded(t *testing.T) {
+	for _, mode := range []Mode{Pretty, Aligned} {
+		var out strings.Builder
+		p := New(&out, Options{Mode: mode, Held: 10_000})
+		p.Columns([]string{"a"})
+		rows, err := 0, error(nil)
+		for ; err == nil && rows < 1000; rows++ {
+			err = p.Row([]tables.Value{tables.String(strings.Repeat("x", 100))})
+		}
+		if !errors.Is(err, ErrTooLarge) || rows < 90 || rows > 110 {
+			t.Errorf("%v: error %v after %d rows", mode, err, rows)
+		}
+		p.End()
+		if out.Len() != 0 {
+			t.Errorf("%v: %d bytes were written of a result that was given up", mode, out.Len())
+		}
+		p.Columns([]string{"b"})
+		if err := errors.Join(p.Row([]tables.Value{tables.Int(1)}), p.End(), p.Close()); err != nil || !strings.Contains(out.String(), "b") {
+			t.Errorf("%v: the next result: %q, error %v", mode, out.String(), err)
+		}
+	}
+}
