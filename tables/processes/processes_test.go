@@ -220,6 +220,25 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
+// start runs a program that has an environment until the test ends. execve(2)
+// closes the descriptors, by which the parent learns that it succeeded, before
+// it lays out the arguments and then the environment: start waits for that.
+func start(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	environ := fmt.Sprintf("/proc/%d/environ", cmd.Process.Pid)
+	for range 10_000 {
+		if b, err := os.ReadFile(environ); err != nil || len(b) > 0 {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatalf("%s stays empty", environ)
+}
+
 // TestKernel compares a child process with what is known of it.
 func TestKernel(t *testing.T) {
 	dir, err := filepath.EvalSymlinks(t.TempDir())
@@ -238,13 +257,10 @@ func TestKernel(t *testing.T) {
 	if err := os.WriteFile(program, content, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	start := time.Now().Unix()
+	began := time.Now().Unix()
 	cmd := exec.Command(program, "1000")
 	cmd.Dir = dir
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	start(t, cmd)
 	pid := cmd.Process.Pid
 	table := open(t, "/proc")
 	rows, warnings := ask(t, table, "name path cmdline cwd root uid egid on_disk parent threads", pid)
@@ -261,8 +277,8 @@ func TestKernel(t *testing.T) {
 	}
 	rows, _ = ask(t, table, "start_time", pid)
 	var started int64
-	if _, err := fmt.Sscan(rows[fmt.Sprint(pid)], &started); err != nil || started < start-2 || started > time.Now().Unix()+2 {
-		t.Errorf("start_time %q, want about %d", rows[fmt.Sprint(pid)], start)
+	if _, err := fmt.Sscan(rows[fmt.Sprint(pid)], &started); err != nil || started < began-2 || started > time.Now().Unix()+2 {
+		t.Errorf("start_time %q, want about %d", rows[fmt.Sprint(pid)], began)
 	}
 	// A thread answers under its own number too, but is no process.
 	tids, err := os.ReadDir("/proc/self/task")

@@ -339,14 +339,10 @@ func TestTablesKernel(t *testing.T) {
 	cmd := exec.Command(cat)
 	cmd.Env = []string{"ONE=1", "TWO=a=b"}
 	cmd.ExtraFiles = []*os.File{file, named}
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
+	if _, err := cmd.StdinPipe(); err != nil { // what keeps it waiting
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { stdin.Close(); cmd.Wait() })
+	start(t, cmd)
 	pid, self := cmd.Process.Pid, os.Getpid()
 
 	got, _ := rows(t, make1(t, ProcessEnvs, "/proc"), "", pid)
