@@ -142,8 +142,8 @@ func pidNamespace(t *testing.T, dir string) {
 			if !slices.Equal(got, []string{want}) {
 				t.Errorf("%s: %s is %q, want %q", source, path, got, want)
 			}
-			if path != inside && !refused(warnings, "outside of this pid namespace") {
-				t.Errorf("%s: no warning tells of processes outside: %v", source, warnings)
+			if told := refused(warnings, "outside of this pid namespace"); told != (path != inside) {
+				t.Errorf("%s: %s: a warning tells of processes outside: %v, %v", source, path, told, warnings)
 			}
 		}
 	}

@@ -335,6 +335,9 @@ func TestHidePIDOfMounts(t *testing.T) {
 		if diff := gocmp.Diff(want[i], saw[i]); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", options[i], diff)
 		}
+		if h := saw[i].Nobody; h.Omits() == saw[i].Listed {
+			t.Errorf("%s: Omits is %v, listed %v", options[i], h.Omits(), saw[i].Listed)
+		}
 	}
 }
 
