@@ -161,7 +161,7 @@ func TestBadPeers(t *testing.T) {
 
 // Two hundred at a time, some of which stop halfway, through fewer slots.
 func TestManyClients(t *testing.T) {
-	path, _ := serve(t, Server{Conns: 64, Stall: 50 * time.Millisecond}, echo{})
+	path, _ := serve(t, Server{Conns: 64, Stall: 2 * time.Second}, echo{})
 	text := strings.Repeat("z", 1<<16)
 	var wg sync.WaitGroup
 	for i := range 200 {
