@@ -25,7 +25,6 @@ type Session struct {
 	dropped  int
 	shared   map[any]*shared
 	closers  []func() error
-	closed   bool
 }
 
 type shared struct {
@@ -88,7 +87,7 @@ func (s *Session) OnClose(f func() error) {
 func (s *Session) Close() error {
 	s.mu.Lock()
 	closers := s.closers
-	s.closers, s.shared, s.closed = nil, map[any]*shared{}, true
+	s.closers, s.shared = nil, map[any]*shared{}
 	s.mu.Unlock()
 	var errs []error
 	for _, f := range slices.Backward(closers) {
