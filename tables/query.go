@@ -81,6 +81,7 @@ type Query struct {
 	request Request
 	narrow  []narrowed // the columns that have a constraint
 	empty   bool
+	account func(Account) // nil if nobody listens
 }
 
 // narrowed is what constraints leave of one column. A query has a handful, so
