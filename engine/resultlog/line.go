@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"sockql/internal/jsontext"
 )
 
 // A Stream tells the two kinds of lines apart, which osquery writes to two
@@ -97,9 +99,9 @@ func CalendarTime(t time.Time) string { return t.UTC().Format("Mon Jan _2 15:04:
 
 // fields appends what lines of all forms have.
 func (f Format) fields(dst []byte, it *Item) []byte {
-	dst = appendString(append(dst, `"name":`...), it.Name)
-	dst = appendString(append(dst, `,"hostIdentifier":`...), it.HostIdentifier)
-	dst = appendString(append(dst, `,"calendarTime":`...), CalendarTime(it.Time))
+	dst = jsontext.Append(append(dst, `"name":`...), it.Name)
+	dst = jsontext.Append(append(dst, `,"hostIdentifier":`...), it.HostIdentifier)
+	dst = jsontext.Append(append(dst, `,"calendarTime":`...), CalendarTime(it.Time))
 	dst = strconv.AppendInt(append(dst, `,"unixTime":`...), it.Time.Unix(), 10)
 	dst = strconv.AppendUint(append(dst, `,"epoch":`...), it.Epoch, 10)
 	dst = strconv.AppendUint(append(dst, `,"counter":`...), it.Counter, 10)
@@ -115,8 +117,8 @@ func (f Format) fields(dst []byte, it *Item) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(appendString(dst, name), ':')
-		dst = appendString(dst, it.Decorations[name])
+		dst = append(jsontext.Append(dst, name), ':')
+		dst = jsontext.Append(dst, it.Decorations[name])
 	}
 	if !f.TopLevel {
 		dst = append(dst, '}')

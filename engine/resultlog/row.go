@@ -11,6 +11,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"sockql/internal/jsontext"
 	"sockql/tables"
 )
 
@@ -134,49 +135,19 @@ func appendObject(dst []byte, r Row, numerics bool) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = append(appendString(dst, c.Name), ':')
+		dst = append(jsontext.Append(dst, c.Name), ':')
 		switch kind := c.Value.Kind(); {
 		case kind == tables.KindInt && numerics:
 			dst = strconv.AppendInt(dst, c.Value.Int64(), 10)
 		case kind == tables.KindFloat && numerics:
 			dst = appendFloat(dst, c.Value.Float64())
 		case kind == tables.KindFloat:
-			dst = appendString(dst, floatText(c.Value.Float64()))
+			dst = jsontext.Append(dst, floatText(c.Value.Float64()))
 		default:
-			dst = appendString(dst, c.Value.String())
+			dst = jsontext.Append(dst, c.Value.String())
 		}
 	}
 	return append(dst, '}')
-}
-
-// appendString appends a JSON string that escapes no more than it must, which
-// is how RapidJSON writes it.
-func appendString(dst []byte, s string) []byte {
-	const hex = "0123456789ABCDEF"
-	dst = append(dst, '"')
-	for i := range len(s) {
-		switch c := s[i]; c {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\b':
-			dst = append(dst, `\b`...)
-		case '\f':
-			dst = append(dst, `\f`...)
-		case '\n':
-			dst = append(dst, `\n`...)
-		case '\r':
-			dst = append(dst, `\r`...)
-		case '\t':
-			dst = append(dst, `\t`...)
-		default:
-			if c < 0x20 {
-				dst = append(dst, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-			} else {
-				dst = append(dst, c)
-			}
-		}
-	}
-	return append(dst, '"')
 }
 
 // floatText returns a float as osquery writes it into a text: as C++ does with

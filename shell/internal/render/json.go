@@ -5,8 +5,8 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
+	"sockql/internal/jsontext"
 	"sockql/tables"
 )
 
@@ -26,7 +26,7 @@ func newObject(o Options) object {
 	if o.Typed {
 		return object{typed: true, null: []byte("null")}
 	}
-	return object{null: appendString(nil, o.Null)}
+	return object{null: jsontext.AppendVisible(nil, o.Null)}
 }
 
 func (j *object) columns(names []string) {
@@ -35,7 +35,7 @@ func (j *object) columns(names []string) {
 	j.source = slices.Compact(j.source)
 	j.keys = nil
 	for _, i := range j.source {
-		j.keys = append(j.keys, append(appendString(nil, names[i]), ':'))
+		j.keys = append(j.keys, append(jsontext.AppendVisible(nil, names[i]), ':'))
 	}
 }
 
@@ -78,7 +78,7 @@ func (j *object) value(dst []byte, v tables.Value) []byte {
 	if !j.typed {
 		s = cutAtNUL(s)
 	}
-	return appendString(dst, s)
+	return jsontext.AppendVisible(dst, s)
 }
 
 // appendNumber writes a float. JSON has no infinity; a number beyond every
@@ -91,50 +91,6 @@ func appendNumber(dst []byte, v tables.Value) []byte {
 		return append(dst, "9.0e+999"...)
 	}
 	return v.Append(dst)
-}
-
-// appendString writes a JSON string (RFC 8259, section 7). Invalid UTF-8
-// becomes U+FFFD, since JSON cannot hold it; C1 controls are escaped, because a
-// terminal obeys them.
-func appendString(dst []byte, s string) []byte {
-	dst = append(dst, '"')
-	start := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if c >= ' ' && c != '"' && c != '\\' && c < 0x7f {
-			i++
-			continue
-		}
-		size, escape := 1, rune(c)
-		if c >= utf8.RuneSelf {
-			escape, size = utf8.DecodeRuneInString(s[i:])
-			if escape >= 0xa0 && !(escape == utf8.RuneError && size == 1) {
-				i += size
-				continue
-			}
-		}
-		dst = append(dst, s[start:i]...)
-		switch escape {
-		case '"', '\\':
-			dst = append(dst, '\\', c)
-		case '\b':
-			dst = append(dst, `\b`...)
-		case '\f':
-			dst = append(dst, `\f`...)
-		case '\n':
-			dst = append(dst, `\n`...)
-		case '\r':
-			dst = append(dst, `\r`...)
-		case '\t':
-			dst = append(dst, `\t`...)
-		default:
-			const digits = "0123456789ABCDEF"
-			dst = append(dst, '\\', 'u', digits[escape>>12&0xf], digits[escape>>8&0xf], digits[escape>>4&0xf], digits[escape&0xf])
-		}
-		i += size
-		start = i
-	}
-	return append(append(dst, s[start:]...), '"')
 }
 
 // array writes osqueryi's --json: one array for all result sets.
