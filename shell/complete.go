@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"sockql/engine"
+	"sockql/internal/sqltext"
 	"sockql/tables"
 )
 
@@ -50,24 +51,24 @@ func (c *completer) candidates(before, after string) (word string, found []strin
 	if pending != "" {
 		text = pending + "\n" + before
 	}
-	tokens := tokenize(text)
-	if len(tokens) > 0 && tokens[len(tokens)-1].open {
+	tokens := sqltext.Tokenize(text)
+	if len(tokens) > 0 && tokens[len(tokens)-1].Open {
 		return "", nil // within a string or comment
 	}
 	start := len(text)
-	for start > 0 && isWordByte(text[start-1]) {
+	for start > 0 && sqltext.IsWordByte(text[start-1]) {
 		start--
 	}
 	word = text[start:]
-	if len(tokens) > 0 && tokens[len(tokens)-1].end == len(text) && word != "" {
+	if len(tokens) > 0 && tokens[len(tokens)-1].End == len(text) && word != "" {
 		tokens = tokens[:len(tokens)-1]
 	}
-	whole := tokenize(text + " " + after)
+	whole := sqltext.Tokenize(text + " " + after)
 	named := tablesIn(c.shell.engine, whole)
 	if start > 0 && text[start-1] == '.' {
 		owner := ""
 		if len(tokens) >= 2 {
-			owner = tokens[len(tokens)-2].text
+			owner = tokens[len(tokens)-2].Text
 		}
 		for _, t := range named {
 			if strings.EqualFold(t.alias, owner) {
@@ -78,7 +79,7 @@ func (c *completer) candidates(before, after string) (word string, found []strin
 	}
 	previous := ""
 	if len(tokens) > 0 {
-		previous = strings.ToLower(tokens[len(tokens)-1].text)
+		previous = strings.ToLower(tokens[len(tokens)-1].Text)
 	}
 	if previous == "from" || previous == "join" || previous == "," && inFrom(tokens) {
 		return word, c.tableNames()
@@ -183,67 +184,9 @@ func globEscape(s string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(s)
 }
 
-// A token is a word, a quoted name, a string or a single character of SQL.
-type token struct {
-	text       string // without quotes
-	start, end int
-	quoted     bool // a string
-	open       bool // a string or comment that does not end
-}
-
-// tokenize splits SQL far enough to find its tables; comments are left out.
-func tokenize(sql string) []token {
-	var tokens []token
-	for i := 0; i < len(sql); {
-		start := i
-		switch ch := sql[i]; {
-		case isSpace(ch):
-			i++
-		case strings.HasPrefix(sql[i:], "--"):
-			end := strings.IndexByte(sql[i:], '\n')
-			if end < 0 {
-				return append(tokens, token{start: start, end: len(sql), open: true})
-			}
-			i += end
-		case strings.HasPrefix(sql[i:], "/*"):
-			end := strings.Index(sql[i+2:], "*/")
-			if end < 0 {
-				return append(tokens, token{start: start, end: len(sql), open: true})
-			}
-			i += end + 4
-		case ch == '\'' || ch == '"' || ch == '`':
-			i++
-			for i < len(sql) && (sql[i] != ch || i+1 < len(sql) && sql[i+1] == ch) {
-				if sql[i] == ch {
-					i++
-				}
-				i++
-			}
-			if i >= len(sql) {
-				return append(tokens, token{text: sql[start+1:], start: start, end: len(sql), quoted: ch == '\'', open: true})
-			}
-			i++
-			tokens = append(tokens, token{text: sql[start+1 : i-1], start: start, end: i, quoted: ch == '\''})
-		case isWordByte(ch):
-			for i < len(sql) && isWordByte(sql[i]) {
-				i++
-			}
-			tokens = append(tokens, token{text: sql[start:i], start: start, end: i})
-		default:
-			i++
-			tokens = append(tokens, token{text: sql[start:i], start: start, end: i})
-		}
-	}
-	return tokens
-}
-
-func isWordByte(c byte) bool {
-	return c == '_' || c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= utf8.RuneSelf
-}
-
 func identifierLike(s string) bool {
 	for i := range len(s) {
-		if !isWordByte(s[i]) {
+		if !sqltext.IsWordByte(s[i]) {
 			return false
 		}
 	}
@@ -251,9 +194,9 @@ func identifierLike(s string) bool {
 }
 
 // inFrom reports whether the tokens end within the list of a FROM clause.
-func inFrom(tokens []token) bool {
+func inFrom(tokens []sqltext.Token) bool {
 	for i := len(tokens) - 1; i >= 0; i-- {
-		switch strings.ToLower(tokens[i].text) {
+		switch strings.ToLower(tokens[i].Text) {
 		case "from", "join":
 			return true
 		case "select", "where", "group", "order", "on", "using", "limit", "having", "set", "values", "(":
@@ -270,11 +213,11 @@ type tableRef struct {
 }
 
 // tablesIn finds the tables of a statement, which may still lack much.
-func tablesIn(e *engine.Engine, tokens []token) []tableRef {
+func tablesIn(e *engine.Engine, tokens []sqltext.Token) []tableRef {
 	var found []tableRef
 	expect, within := false, false
 	for i, t := range tokens {
-		lower := strings.ToLower(t.text)
+		lower := strings.ToLower(t.Text)
 		switch {
 		case lower == "from" || lower == "join":
 			expect, within = true, true
@@ -289,17 +232,17 @@ func tablesIn(e *engine.Engine, tokens []token) []tableRef {
 			continue
 		}
 		expect = false
-		table := e.Table(t.text)
-		if table == nil || t.quoted {
+		table := e.Table(t.Text)
+		if table == nil || t.Quoted {
 			continue
 		}
-		ref := tableRef{alias: t.text, schema: table.Schema()}
+		ref := tableRef{alias: t.Text, schema: table.Schema()}
 		next := i + 1
-		if next < len(tokens) && strings.EqualFold(tokens[next].text, "as") {
+		if next < len(tokens) && strings.EqualFold(tokens[next].Text, "as") {
 			next++
 		}
-		if next < len(tokens) && identifierLike(tokens[next].text) && !slices.Contains(sqlKeywords, strings.ToUpper(tokens[next].text)) {
-			ref.alias = tokens[next].text
+		if next < len(tokens) && identifierLike(tokens[next].Text) && !slices.Contains(sqlKeywords, strings.ToUpper(tokens[next].Text)) {
+			ref.alias = tokens[next].Text
 		}
 		found = append(found, ref)
 	}

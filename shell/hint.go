@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"sockql/engine"
+	"sockql/internal/sqltext"
 	"sockql/tables"
 )
 
@@ -49,13 +50,14 @@ func (s *shell) tableHint(name string) string {
 func (s *shell) columnHint(name, sql string) string {
 	var columns []string
 	first := ""
-	for _, t := range tablesIn(s.engine, tokenize(sql)) {
+	for _, t := range tablesIn(s.engine, sqltext.Tokenize(sql)) {
 		columns = append(columns, columnNames(t.schema)...)
 		if first == "" {
 			first = t.schema.Name
 		}
 	}
-	if near := nearest(name, columns); near != "" {
+	// A column that is there stands where it cannot be seen, say in a subquery.
+	if near := nearest(name, columns); near != "" && near != name {
 		return fmt.Sprintf("Did you mean %s?", near)
 	}
 	if s.prompt && first != "" {

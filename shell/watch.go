@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"sockql/internal/sqltext"
 	"sockql/shell/internal/render"
 	"sockql/tables"
 )
@@ -81,16 +82,16 @@ func (s *shell) failed(err error, sql string) error {
 
 // hasOrder reports whether a statement says itself in which order rows come.
 func hasOrder(sql string) bool {
-	tokens := tokenize(sql)
+	tokens := sqltext.Tokenize(sql)
 	depth := 0
 	for i, t := range tokens {
-		switch t.text {
+		switch t.Text {
 		case "(":
 			depth++
 		case ")":
 			depth--
 		}
-		if depth == 0 && strings.EqualFold(t.text, "order") && i+1 < len(tokens) && strings.EqualFold(tokens[i+1].text, "by") {
+		if depth == 0 && strings.EqualFold(t.Text, "order") && i+1 < len(tokens) && strings.EqualFold(tokens[i+1].Text, "by") {
 			return true
 		}
 	}
