@@ -42,7 +42,10 @@ type StatusConfig struct {
 	Dir string
 	// Mode is that of new files; 0 stands for 0640.
 	Mode os.FileMode
-	// Min is the least level that goes to the files (logger_min_status).
+	// Sinks take lines beside the files.
+	Sinks []StatusSink
+	// Min is the least level that goes to the files and sinks
+	// (logger_min_status); lines below [slog.LevelInfo] never do.
 	Min slog.Level
 	// Stderr, if not nil, takes lines from the level MinStderr on
 	// (logger_min_stderr); Human makes them short, for a terminal.
@@ -52,12 +55,15 @@ type StatusConfig struct {
 }
 
 // NewStatus returns a handler.
-func NewStatus(c StatusConfig) *Status { return &Status{shared: &statusShared{config: c}} }
+func NewStatus(c StatusConfig) *Status {
+	c.Min = max(c.Min, slog.LevelInfo)
+	return &Status{shared: &statusShared{config: c}}
+}
 
 // Enabled reports whether a level is written anywhere.
 func (h *Status) Enabled(_ context.Context, level slog.Level) bool {
 	c := &h.shared.config
-	return c.Dir != "" && level >= max(c.Min, slog.LevelInfo) || c.Stderr != nil && level >= c.MinStderr
+	return (c.Dir != "" || len(c.Sinks) > 0) && level >= c.Min || c.Stderr != nil && level >= c.MinStderr
 }
 
 // WithAttrs returns a handler that adds attributes to each line.
@@ -74,16 +80,23 @@ func (h *Status) WithGroup(name string) slog.Handler {
 	return &copied
 }
 
-// Handle writes a record. It fails if a file cannot be written, once until it
-// works again: the line is then on standard error at least.
+// Handle writes a record. If a file or a sink fails, the line is on standard
+// error at least, and so is the failure, once until all work again.
 func (h *Status) Handle(_ context.Context, r slog.Record) error {
 	text := h.text(r)
 	s := h.shared
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	line := prefix(r) + text + "\n"
-	err := s.writeFiles(r, line)
+	file, number := source(r)
+	line := fmt.Sprintf("%c%s %5d %s:%d] %s\n", "IWE"[severity(r.Level)], r.Time.UTC().Format("0102 15:04:05.000000"), os.Getpid(), file, number, text)
 	c := &s.config
+	var err error
+	if r.Level >= c.Min {
+		err = s.writeFiles(r, line)
+		for _, k := range c.Sinks {
+			err = errors.Join(err, k.WriteStatus(StatusLine{Level: r.Level, Message: text, File: file, Line: number}))
+		}
+	}
 	if c.Stderr != nil && (r.Level >= c.MinStderr || err != nil) {
 		if c.Human {
 			line = fmt.Sprintf("%s %-7s %s\n", r.Time.UTC().Format(time.TimeOnly), r.Level, text)
@@ -124,7 +137,8 @@ func (h *Status) text(r slog.Record) string {
 	return strings.ReplaceAll(b.String(), "\n", `\n`)
 }
 
-func letter(level slog.Level) int {
+// severity returns glog's number of a level: 0 info, 1 warning, 2 error.
+func severity(level slog.Level) int {
 	switch {
 	case level >= slog.LevelError:
 		return 2
@@ -134,23 +148,23 @@ func letter(level slog.Level) int {
 	return 0
 }
 
-func prefix(r slog.Record) string {
-	file, line := "sockql", 0
-	if r.PC != 0 {
-		frame, _ := runtime.CallersFrames([]uintptr{r.PC}).Next()
-		file, line = filepath.Base(frame.File), frame.Line
+// source returns the file and the line that made a record.
+func source(r slog.Record) (file string, line int) {
+	if r.PC == 0 {
+		return "sockql", 0
 	}
-	return fmt.Sprintf("%c%s %5d %s:%d] ", "IWE"[letter(r.Level)], r.Time.UTC().Format("0102 15:04:05.000000"), os.Getpid(), file, line)
+	frame, _ := runtime.CallersFrames([]uintptr{r.PC}).Next()
+	return filepath.Base(frame.File), frame.Line
 }
 
 var severities = [3]string{"INFO", "WARNING", "ERROR"}
 
 func (s *statusShared) writeFiles(r slog.Record, line string) error {
-	if s.config.Dir == "" || r.Level < max(s.config.Min, slog.LevelInfo) {
+	if s.config.Dir == "" {
 		return nil
 	}
 	var errs []error
-	for i := range letter(r.Level) + 1 {
+	for i := range severity(r.Level) + 1 {
 		if s.files[i] == nil {
 			if err := s.open(i, r.Time.UTC()); err != nil {
 				errs = append(errs, err)

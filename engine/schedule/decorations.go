@@ -43,23 +43,15 @@ func (d *decorations) run(i int, queries []string, query func(string) (*Result, 
 	}
 }
 
-func (d *decorations) load(s Session) {
+func (d *decorations) load(t *tick) {
 	for i := range d.sources {
-		d.run(i, d.sources[i].Load, func(sql string) (*Result, error) { return s.Query(sql, 0) })
+		d.run(i, d.sources[i].Load, t.query)
 	}
-}
-
-func (t *tick) decorator(sql string) (res *Result, err error) {
-	err = t.limited(func(s Session) error {
-		res, err = s.Query(sql, 0)
-		return err
-	})
-	return res, err
 }
 
 func (d *decorations) always(t *tick) {
 	for i := range d.sources {
-		d.run(i, d.sources[i].Always, t.decorator)
+		d.run(i, d.sources[i].Always, t.query)
 	}
 }
 
@@ -67,7 +59,7 @@ func (d *decorations) interval(t *tick, from, to int64) {
 	for i := range d.sources {
 		for _, every := range d.sources[i].Interval {
 			if passed(from, to, int64(every.Seconds)) {
-				d.run(i, every.Queries, t.decorator)
+				d.run(i, every.Queries, t.query)
 			}
 		}
 	}

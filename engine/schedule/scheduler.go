@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 	"unicode"
 
@@ -28,6 +29,9 @@ type Config struct {
 	Now func() time.Time
 	// Usage tells what the process has taken, [ReadUsage] by default.
 	Usage func() Usage
+	// Memory tells what the process has in use, in bytes, [ReadMemory] by
+	// default. It is called by another goroutine.
+	Memory func() int64
 	// Rand returns a number below n, at random by default.
 	Rand func(n uint64) uint64
 	// Alive is called once a second, and after each query.
@@ -55,6 +59,10 @@ type Settings struct {
 	DiscoveryInterval uint64
 	// Timeout ends a query that takes longer; 0 lets it run.
 	Timeout time.Duration
+	// MemoryBytes ends a query during which the memory in use grows by more; 0
+	// allows any. It is looked at ten times a second, so a query may go beyond
+	// it for a moment.
+	MemoryBytes int64
 	// ResultBytes ends a query whose result is larger; 0 allows any.
 	ResultBytes int64
 	// Decorators adds the rows of decorators to results.
@@ -125,6 +133,9 @@ func New(cfg Config, denylist bool) (*Scheduler, error) {
 	if cfg.Usage == nil {
 		cfg.Usage = ReadUsage
 	}
+	if cfg.Memory == nil {
+		cfg.Memory = ReadMemory
+	}
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Uint64N
 	}
@@ -188,15 +199,15 @@ func (s *Scheduler) Load(ctx context.Context, c *pack.Config, settings Settings)
 		}
 		s.packs = append(s.packs, p)
 	}
-	session := s.cfg.Database.Begin(ctx)
-	defer session.Close()
-	s.replaceViews(session, c.Views)
+	t := s.begin(ctx)
+	defer t.end()
+	s.replaceViews(t.get(), c.Views)
 	s.decor = &decorations{sources: c.Decorators, values: make([]map[string]string, len(c.Decorators)), log: s.cfg.Log}
 	if settings.Decorators {
-		s.decor.load(session)
+		s.decor.load(t)
 	}
 	for _, p := range s.packs {
-		s.discover(session, p)
+		s.discover(t, p)
 	}
 	s.expire(scheduled)
 	s.show()
@@ -253,7 +264,7 @@ func (s *Scheduler) replaceViews(session Session, views []pack.View) {
 func quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 // discover reports whether a pack is for this host at this moment.
-func (s *Scheduler) discover(session Session, p *activePack) bool {
+func (s *Scheduler) discover(t *tick, p *activePack) bool {
 	if p.Skip != "" {
 		return false
 	}
@@ -265,7 +276,7 @@ func (s *Scheduler) discover(session Session, p *activePack) bool {
 	p.executions++
 	p.checked, p.active = now, true
 	for _, sql := range p.Discovery {
-		res, err := session.Query(sql, 0)
+		res, err := t.query(sql)
 		if err != nil {
 			s.cfg.Log.Warn("Discovery query failed", "query", "("+sql+")", "error", err)
 		}
@@ -395,6 +406,7 @@ type tick struct {
 	scheduler *Scheduler
 	parent    context.Context
 	session   Session
+	ctx       context.Context // of the session
 	cancel    context.CancelCauseFunc
 	asked     map[*activePack]bool
 }
@@ -405,9 +417,8 @@ func (s *Scheduler) begin(ctx context.Context) *tick {
 
 func (t *tick) get() Session {
 	if t.session == nil {
-		var ctx context.Context
-		ctx, t.cancel = context.WithCancelCause(t.parent)
-		t.session = t.scheduler.cfg.Database.Begin(ctx)
+		t.ctx, t.cancel = context.WithCancelCause(t.parent)
+		t.session = t.scheduler.cfg.Database.Begin(t.ctx)
 	}
 	return t.session
 }
@@ -421,19 +432,64 @@ func (t *tick) end() {
 	}
 }
 
-// limited runs f for no longer than the timeout.
+// limited runs f for no longer, and in no more memory, than the settings allow.
 func (t *tick) limited(f func(Session) error) error {
 	session := t.get()
-	limit := t.scheduler.settings.Timeout
-	if limit <= 0 {
-		return f(session)
-	}
-	timer := time.AfterFunc(limit, func() { t.cancel(fmt.Errorf("the query took longer than %v", limit)) })
+	done := make(chan struct{})
+	var guard sync.WaitGroup
+	guard.Go(func() { t.guard(done) })
 	err := f(session)
-	if !timer.Stop() {
-		t.end() // the session was cancelled, or is about to be
+	close(done)
+	guard.Wait()
+	if t.ctx.Err() != nil {
+		// What a query collected that went too far is of no use to the next.
+		t.end()
 	}
 	return err
+}
+
+// lookEvery is how often the memory of a query is looked at.
+const lookEvery = 100 * time.Millisecond
+
+// guard cancels the session if the query that runs goes too far.
+func (t *tick) guard(done <-chan struct{}) {
+	s := &t.scheduler.settings
+	memory := t.scheduler.cfg.Memory
+	var late, look <-chan time.Time
+	if s.Timeout > 0 {
+		timer := time.NewTimer(s.Timeout)
+		defer timer.Stop()
+		late = timer.C
+	}
+	var before int64
+	if s.MemoryBytes > 0 {
+		ticker := time.NewTicker(lookEvery)
+		defer ticker.Stop()
+		look, before = ticker.C, memory()
+	}
+	for {
+		select {
+		case <-done:
+			return
+		case <-late:
+			t.cancel(fmt.Errorf("the query took longer than %v", s.Timeout))
+			return
+		case <-look:
+			if memory()-before > s.MemoryBytes {
+				t.cancel(fmt.Errorf("the query took more than %d MiB of memory", s.MemoryBytes>>20))
+				return
+			}
+		}
+	}
+}
+
+// query runs a statement that serves others.
+func (t *tick) query(sql string) (res *Result, err error) {
+	err = t.limited(func(s Session) error {
+		res, err = s.Query(sql, t.scheduler.settings.ResultBytes)
+		return err
+	})
+	return res, err
 }
 
 // runOne runs a query, unless it or its pack is not to run, or ctx has ended.
@@ -443,7 +499,7 @@ func (s *Scheduler) runOne(t *tick, p *activePack, q *activeQuery) {
 	}
 	if !t.asked[p] {
 		t.asked[p] = true
-		s.discover(t.get(), p)
+		s.discover(t, p)
 		s.show()
 	}
 	if !p.active || s.isDenied(q) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -80,6 +81,24 @@ func newBench(t *testing.T, state string) *bench {
 			return err
 		},
 	})
+	hungry := newTable(t, tables.Def[none]{
+		Name:    "hungry",
+		Columns: []tables.Column[none]{{Name: "x", Get: func(*none) tables.Value { return tables.Int(1) }}},
+		Rows: func(ctx context.Context, _ *tables.Query, yield func(*none) bool) error {
+			var kept [][]byte
+			for range 64 { // 256 MiB, if nobody stops it
+				kept = append(kept, make([]byte, 4<<20))
+				select {
+				case <-time.After(lookEvery):
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			}
+			runtime.KeepAlive(kept)
+			yield(&none{})
+			return nil
+		},
+	})
 	runs := 0
 	partial := newTable(t, tables.Def[none]{
 		Name:    "partial",
@@ -95,7 +114,8 @@ func newBench(t *testing.T, state string) *bench {
 		t.Fatal(err)
 	}
 	eng, err := engine.New(engine.Config{
-		Tables: append(own, clock, slow, walk, partial), Functions: sqlfunc.All(sqlfunc.Config{}), Collations: sqlfunc.Collations(),
+		Tables: append(own, clock, slow, walk, partial, hungry), Functions: sqlfunc.All(sqlfunc.Config{}), Collations: sqlfunc.Collations(),
+		Limits: engine.Limits{HeapBytes: 32 << 20},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -309,6 +329,53 @@ func TestTimeout(t *testing.T) {
 		} {
 			if got := strings.Count(b.status.String(), text); got != n {
 				t.Errorf("%d times %q in %s", got, text, b.status.String())
+			}
+		}
+	})
+}
+
+// A query that takes too much memory fails, whether it is a table or SQLite
+// that takes it, and the others of its moment run.
+func TestMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, "")
+		s := settings()
+		s.MemoryBytes = 32 << 20
+		b.Load(t.Context(), config(t, `{"schedule": {
+			"a": {"query": "select 1 as n", "interval": 60}, "b": {"query": "select * from hungry", "interval": 60},
+			"c": {"query": "with recursive r(n) as (select 1 union select n+1 from r where n < 10000000) select count(*) as n from r", "interval": 60},
+			"d": {"query": "select 2 as n", "interval": 60}}}`), s)
+		b.run(70 * time.Second)
+		b.want(map[string]int{"a": 1, "d": 1})
+		for text, n := range map[string]int{
+			"Error executing scheduled query b: interrupted: the query took more than 32 MiB of memory":                       2,
+			"Error executing scheduled query c: out of memory: what statements sort, group and keep may take 32 MiB together": 2,
+		} {
+			if got := strings.Count(b.status.String(), text); got != n {
+				t.Errorf("%d times %q in %s", got, text, b.status.String())
+			}
+		}
+	})
+}
+
+// What a configuration asks before its queries is limited as they are.
+func TestDiscoveryAndDecoratorsAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, "")
+		s := settings()
+		s.Timeout = 100 * time.Millisecond
+		b.Load(t.Context(), config(t, `{"schedule": {"q": {"query": "select 1 as n", "interval": 60}},
+			"packs": {"p": {"discovery": ["select * from slow"], "queries": {"q": {"query": "select 1 as n", "interval": 60}}}},
+			"decorators": {"load": ["select * from slow"], "always": ["select 'x' as x, * from slow"]}}`), s)
+		b.run(time.Second)
+		b.want(map[string]int{"q": 1})
+		for _, text := range []string{
+			"Discovery query failed (select * from slow): interrupted: the query took longer than 100ms",
+			"Decorator query failed (select * from slow): interrupted: the query took longer than 100ms",
+			"Decorator query failed (select 'x' as x, * from slow): interrupted: the query took longer than 100ms",
+		} {
+			if strings.Count(b.status.String(), text) != 1 {
+				t.Errorf("not once %q in %s", text, b.status.String())
 			}
 		}
 	})

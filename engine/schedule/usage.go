@@ -32,3 +32,16 @@ func ReadUsage() Usage {
 	u.Memory += engine.MemoryUsed()
 	return u
 }
+
+// ReadMemory returns the bytes that this process has in use: of Go's heap what
+// the last garbage collection found in use, which runs whenever the heap has
+// doubled, and all of SQLite's.
+func ReadMemory() int64 {
+	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+	metrics.Read(live)
+	n := engine.MemoryUsed()
+	if live[0].Value.Kind() == metrics.KindUint64 {
+		n += int64(live[0].Value.Uint64())
+	}
+	return n
+}
