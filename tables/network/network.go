@@ -89,7 +89,7 @@ func (c Config) spaces(ctx context.Context, q *tables.Query, column int, yield f
 // one to be found.
 func (c Config) dial(inode, own uint64) (*rtnetlink.Conn, error) {
 	if inode == own {
-		return rtnetlink.Dial()
+		return connect()
 	}
 	handle, err := c.find(inode)
 	if handle == nil || err != nil {
@@ -98,10 +98,18 @@ func (c Config) dial(inode, own uint64) (*rtnetlink.Conn, error) {
 	defer handle.Close()
 	var conn *rtnetlink.Conn
 	err = netns.Do(handle, func() (err error) {
-		conn, err = rtnetlink.Dial()
+		conn, err = connect()
 		return err
 	})
 	return conn, err
+}
+
+func connect() (*rtnetlink.Conn, error) {
+	t, err := rtnetlink.Dial()
+	if err != nil {
+		return nil, err
+	}
+	return rtnetlink.New(t), nil
 }
 
 // find looks for a namespace among those of processes and those that are

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"sockql/tables/internal/netlink"
 )
 
 // An Address is an address of an interface: struct ifaddrmsg and its attributes
@@ -35,22 +37,22 @@ func (c *Conn) Addresses(ctx context.Context) ([]Address, error) {
 
 func parseAddress(b []byte) (Address, error) {
 	if len(b) < unix.SizeofIfAddrmsg {
-		return Address{}, fmt.Errorf("address: %w", errShort)
+		return Address{}, fmt.Errorf("address: %w", netlink.ErrShort)
 	}
 	a := Address{Prefix: b[1], Flags: uint32(b[2]), Scope: b[3], Index: binary.NativeEndian.Uint32(b[4:])}
 	var local, address netip.Addr
-	err := attributes(b[unix.SizeofIfAddrmsg:], func(attr attribute) {
-		switch attr.kind {
+	err := netlink.Attributes(b[unix.SizeofIfAddrmsg:], func(attr netlink.Attribute) {
+		switch attr.Type {
 		case unix.IFA_ADDRESS:
-			address = ipAddress(attr.value)
+			address = ipAddress(attr.Value)
 		case unix.IFA_LOCAL:
-			local = ipAddress(attr.value)
+			local = ipAddress(attr.Value)
 		case unix.IFA_BROADCAST:
-			a.Broadcast = ipAddress(attr.value)
+			a.Broadcast = ipAddress(attr.Value)
 		case unix.IFA_LABEL:
-			a.Label = attr.text()
+			a.Label = attr.Text()
 		case unix.IFA_FLAGS:
-			a.Flags = attr.uint32()
+			a.Flags = attr.Uint32()
 		}
 	})
 	if err != nil {

@@ -8,6 +8,8 @@ import (
 	"net"
 
 	"golang.org/x/sys/unix"
+
+	"sockql/tables/internal/netlink"
 )
 
 // A Link is a network interface: struct ifinfomsg and its attributes
@@ -46,27 +48,27 @@ func (c *Conn) Links(ctx context.Context) ([]Link, error) {
 
 func parseLink(b []byte) (Link, error) {
 	if len(b) < unix.SizeofIfInfomsg {
-		return Link{}, fmt.Errorf("interface: %w", errShort)
+		return Link{}, fmt.Errorf("interface: %w", netlink.ErrShort)
 	}
 	l := Link{
 		Type:  binary.NativeEndian.Uint16(b[2:]),
 		Index: int32(binary.NativeEndian.Uint32(b[4:])),
 		Flags: binary.NativeEndian.Uint32(b[8:]),
 	}
-	err := attributes(b[unix.SizeofIfInfomsg:], func(a attribute) {
-		switch a.kind {
+	err := netlink.Attributes(b[unix.SizeofIfInfomsg:], func(a netlink.Attribute) {
+		switch a.Type {
 		case unix.IFLA_IFNAME:
-			l.Name = a.text()
+			l.Name = a.Text()
 		case unix.IFLA_ADDRESS:
-			l.Address = bytes.Clone(a.value)
+			l.Address = bytes.Clone(a.Value)
 		case unix.IFLA_MTU:
-			l.MTU = a.uint32()
+			l.MTU = a.Uint32()
 		case unix.IFLA_PROMISCUITY:
-			if a.uint32() > 0 { // the flag stands only for who asked with it
+			if a.Uint32() > 0 { // the flag stands only for who asked with it
 				l.Flags |= unix.IFF_PROMISC
 			}
 		case unix.IFLA_STATS64:
-			l.Stats, l.StatsSeen = parseLinkStats(a.value)
+			l.Stats, l.StatsSeen = parseLinkStats(a.Value)
 		}
 	})
 	if err != nil {

@@ -9,6 +9,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"sockql/tables/internal/netlink"
 )
 
 // A Neighbour is what is known of a host on a link: struct ndmsg and its
@@ -36,15 +38,15 @@ func (c *Conn) Neighbours(ctx context.Context, family uint8) ([]Neighbour, error
 
 func parseNeighbour(b []byte) (Neighbour, error) {
 	if len(b) < unix.SizeofNdMsg {
-		return Neighbour{}, fmt.Errorf("neighbour: %w", errShort)
+		return Neighbour{}, fmt.Errorf("neighbour: %w", netlink.ErrShort)
 	}
 	n := Neighbour{Index: binary.NativeEndian.Uint32(b[4:]), State: binary.NativeEndian.Uint16(b[8:])}
-	err := attributes(b[unix.SizeofNdMsg:], func(a attribute) {
-		switch a.kind {
+	err := netlink.Attributes(b[unix.SizeofNdMsg:], func(a netlink.Attribute) {
+		switch a.Type {
 		case unix.NDA_DST:
-			n.Address = ipAddress(a.value)
+			n.Address = ipAddress(a.Value)
 		case unix.NDA_LLADDR:
-			n.MAC = bytes.Clone(a.value)
+			n.MAC = bytes.Clone(a.Value)
 		}
 	})
 	if err != nil {

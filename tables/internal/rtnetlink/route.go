@@ -8,6 +8,8 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"sockql/tables/internal/netlink"
 )
 
 // A Route is a route, or one of the next hops of one: struct rtmsg and its
@@ -50,7 +52,7 @@ func (c *Conn) Routes(ctx context.Context, family uint8) ([]Route, error) {
 // parseRoute appends the next hops of a route.
 func parseRoute(b []byte, all []Route) ([]Route, error) {
 	if len(b) < unix.SizeofRtMsg {
-		return all, fmt.Errorf("route: %w", errShort)
+		return all, fmt.Errorf("route: %w", netlink.ErrShort)
 	}
 	r := Route{Table: uint32(b[4]), Type: b[7], Flags: binary.NativeEndian.Uint32(b[8:])}
 	bits := int(b[1])
@@ -60,22 +62,22 @@ func parseRoute(b []byte, all []Route) ([]Route, error) {
 	}
 	var hops []byte
 	var metrics error
-	err := attributes(b[unix.SizeofRtMsg:], func(a attribute) {
-		switch a.kind {
+	err := netlink.Attributes(b[unix.SizeofRtMsg:], func(a netlink.Attribute) {
+		switch a.Type {
 		case unix.RTA_DST:
-			if ip := ipAddress(a.value); ip.IsValid() {
+			if ip := ipAddress(a.Value); ip.IsValid() {
 				destination = ip
 			}
 		case unix.RTA_PREFSRC:
-			r.Source = ipAddress(a.value)
+			r.Source = ipAddress(a.Value)
 		case unix.RTA_PRIORITY:
-			r.Priority = a.uint32()
+			r.Priority = a.Uint32()
 		case unix.RTA_TABLE:
-			r.Table = a.uint32()
+			r.Table = a.Uint32()
 		case unix.RTA_METRICS:
-			metrics = attributes(a.value, r.Metrics.set)
+			metrics = netlink.Attributes(a.Value, r.Metrics.set)
 		case unix.RTA_MULTIPATH:
-			hops = a.value
+			hops = a.Value
 		default:
 			r.hop(a)
 		}
@@ -94,15 +96,15 @@ func parseRoute(b []byte, all []Route) ([]Route, error) {
 }
 
 // hop reads an attribute that belongs to a next hop.
-func (r *Route) hop(a attribute) {
-	switch a.kind {
+func (r *Route) hop(a netlink.Attribute) {
+	switch a.Type {
 	case unix.RTA_OIF:
-		r.Index = a.uint32()
+		r.Index = a.Uint32()
 	case unix.RTA_GATEWAY:
-		r.Gateway = ipAddress(a.value)
+		r.Gateway = ipAddress(a.Value)
 	case unix.RTA_VIA: // a gateway of the other family, behind the family
-		if len(a.value) > 2 {
-			r.Gateway = ipAddress(a.value[2:])
+		if len(a.Value) > 2 {
+			r.Gateway = ipAddress(a.Value[2:])
 		}
 	}
 }
@@ -111,7 +113,7 @@ func (r *Route) hop(a attribute) {
 func parseHops(b []byte, r Route, all []Route) ([]Route, error) {
 	for len(b) > 0 {
 		if len(b) < unix.SizeofRtNexthop {
-			return all, fmt.Errorf("next hops to %v: %w", r.Destination, errShort)
+			return all, fmt.Errorf("next hops to %v: %w", r.Destination, netlink.ErrShort)
 		}
 		size := int(binary.NativeEndian.Uint16(b))
 		if size < unix.SizeofRtNexthop || size > len(b) {
@@ -119,26 +121,26 @@ func parseHops(b []byte, r Route, all []Route) ([]Route, error) {
 		}
 		hop := r
 		hop.Index = binary.NativeEndian.Uint32(b[4:])
-		if err := attributes(b[unix.SizeofRtNexthop:size], hop.hop); err != nil {
+		if err := netlink.Attributes(b[unix.SizeofRtNexthop:size], hop.hop); err != nil {
 			return all, fmt.Errorf("next hops to %v: %w", r.Destination, err)
 		}
 		all = append(all, hop)
-		b = b[min(align(size), len(b)):]
+		b = b[min(netlink.Align(size), len(b)):]
 	}
 	return all, nil
 }
 
-func (m *RouteMetrics) set(a attribute) {
-	switch a.kind {
+func (m *RouteMetrics) set(a netlink.Attribute) {
+	switch a.Type {
 	case unix.RTAX_MTU:
-		m.MTU = a.uint32()
+		m.MTU = a.Uint32()
 	case unix.RTAX_WINDOW:
-		m.Window = a.uint32()
+		m.Window = a.Uint32()
 	case unix.RTAX_RTT:
-		m.RTT = a.uint32()
+		m.RTT = a.Uint32()
 	case unix.RTAX_ADVMSS:
-		m.MSS = a.uint32()
+		m.MSS = a.Uint32()
 	case unix.RTAX_HOPLIMIT:
-		m.HopLimit = a.uint32()
+		m.HopLimit = a.Uint32()
 	}
 }

@@ -1,112 +1,25 @@
 package rtnetlink
 
 import (
-	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
 
 	"sockql/tables/internal/kerneltest"
+	"sockql/tables/internal/netlink"
 )
 
-// A script answers each request with the next datagrams.
-type script struct {
-	answers [][]byte
-	sent    int
-	closed  bool
-}
-
-func (s *script) Send([]byte) error { s.sent++; return nil }
-func (s *script) Close() error      { s.closed = true; return nil }
-
-func (s *script) Receive(buf []byte) (int, error) {
-	if len(s.answers) == 0 {
-		return 0, syscall.ENOBUFS
-	}
-	d := s.answers[0]
-	s.answers = s.answers[1:]
-	copy(buf, d)
-	return len(d), nil
-}
-
-func encode(kind, flags uint16, seq uint32, payload ...byte) []byte {
-	b := make([]byte, unix.SizeofNlMsghdr)
-	binary.NativeEndian.PutUint32(b, uint32(unix.SizeofNlMsghdr+len(payload)))
-	binary.NativeEndian.PutUint16(b[4:], kind)
-	binary.NativeEndian.PutUint16(b[6:], flags)
-	binary.NativeEndian.PutUint32(b[8:], seq)
-	b = append(b, payload...)
-	return append(b, make([]byte, align(len(b))-len(b))...)
-}
-
-func attr(kind uint16, value ...byte) []byte {
-	b := binary.NativeEndian.AppendUint16(nil, uint16(unix.SizeofNlAttr+len(value)))
-	b = append(binary.NativeEndian.AppendUint16(b, kind), value...)
-	return append(b, make([]byte, align(len(b))-len(b))...)
-}
+func attr(kind uint16, value ...byte) []byte { return netlink.AppendAttribute(nil, kind, value) }
 
 func linkMessage(index byte, name string) []byte {
 	b := make([]byte, unix.SizeofIfInfomsg)
 	binary.NativeEndian.PutUint32(b[4:], uint32(index))
 	return append(b, attr(unix.IFLA_IFNAME, append([]byte(name), 0)...)...)
-}
-
-func TestDump(t *testing.T) {
-	done := func(seq uint32) []byte { return encode(unix.NLMSG_DONE, unix.NLM_F_MULTI, seq, 0, 0, 0, 0) }
-	first := encode(unix.RTM_NEWLINK, unix.NLM_F_MULTI, 1, linkMessage(1, "one")...)
-	for name, test := range map[string]struct {
-		answers [][]byte
-		want    string // names of links
-		err     error
-		part    string // of the error
-	}{
-		"several datagrams":  {[][]byte{append(slices.Clone(first), encode(unix.RTM_NEWLINK, unix.NLM_F_MULTI, 1, linkMessage(2, "two")...)...), done(1)}, "one two", nil, ""},
-		"an old answer":      {[][]byte{encode(unix.RTM_NEWLINK, 0, 9, linkMessage(9, "old")...), first, done(1)}, "one", nil, ""},
-		"refused":            {[][]byte{encode(unix.NLMSG_ERROR, 0, 1, 0xff, 0xff, 0xff, 0xff)}, "", syscall.EPERM, ""},
-		"refused at the end": {[][]byte{first, encode(unix.NLMSG_DONE, 0, 1, binary.NativeEndian.AppendUint32(nil, ^uint32(unix.ENOENT)+1)...)}, "one", syscall.ENOENT, ""},
-		"lost":               {[][]byte{first}, "one", syscall.ENOBUFS, ""},
-		"one is short":       {[][]byte{encode(unix.RTM_NEWLINK, 0, 1, 1, 2, 3), first, done(1)}, "one", errShort, "interfaces: interface"},
-		"a wrong length":     {[][]byte{{4, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}}, "", nil, "length 4"},
-		"half a header":      {[][]byte{{1}}, "", errShort, ""},
-		"too long":           {[][]byte{make([]byte, bufferSize+1)}, "", nil, "datagram of"},
-		"interrupted once": {[][]byte{
-			encode(unix.RTM_NEWLINK, unix.NLM_F_DUMP_INTR, 1, linkMessage(1, "gone")...), done(1),
-			encode(unix.RTM_NEWLINK, 0, 2, linkMessage(1, "one")...), done(2)}, "one", nil, ""},
-		"interrupted always": {[][]byte{
-			encode(unix.NLMSG_DONE, unix.NLM_F_DUMP_INTR, 1), encode(unix.NLMSG_DONE, unix.NLM_F_DUMP_INTR, 2), encode(unix.NLMSG_DONE, unix.NLM_F_DUMP_INTR, 3),
-			encode(unix.NLMSG_DONE, unix.NLM_F_DUMP_INTR, 4), encode(unix.NLMSG_DONE, unix.NLM_F_DUMP_INTR, 5)}, "", errInterrupted, ""},
-	} {
-		s := &script{answers: test.answers}
-		c := New(s)
-		links, err := c.Links(t.Context())
-		var names []string
-		for _, l := range links {
-			names = append(names, l.Name)
-		}
-		if strings.Join(names, " ") != test.want {
-			t.Errorf("%s: %q, want %q", name, names, test.want)
-		}
-		if wrong := test.err == nil && test.part == "" && err != nil || test.err != nil && !errors.Is(err, test.err) ||
-			test.part != "" && (err == nil || !strings.Contains(err.Error(), test.part)); wrong {
-			t.Errorf("%s: error %v", name, err)
-		}
-		if c.Close(); !s.closed {
-			t.Errorf("%s: not closed", name)
-		}
-	}
-	why := errors.New("enough")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(why)
-	if _, err := New(&script{}).Links(ctx); !errors.Is(err, why) {
-		t.Errorf("a cancelled dump: %v", err)
-	}
 }
 
 func TestParseRoute(t *testing.T) {
@@ -196,10 +109,11 @@ func TestKernel(t *testing.T) {
 		ns.Output(t, "ip", strings.Fields(command)...)
 	}
 	ns.Do(t, func() {
-		c, err := Dial()
+		kernel, err := Dial()
 		if err != nil {
 			t.Fatal(err)
 		}
+		c := New(kernel)
 		defer c.Close()
 		links, err := c.Links(t.Context())
 		i := slices.IndexFunc(links, func(l Link) bool { return l.Name == "d0" })

@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sockql/tables/internal/kerneltest"
+	"sockql/tables/internal/netlink"
 	"sockql/tables/internal/procfs"
 	"sockql/tables/internal/socket"
 )
@@ -139,7 +140,7 @@ func disagreements(t *testing.T, c *Conn, pid int) (diffs []string) {
 	}
 	defer fs.Close()
 	var own unix.Stat_t
-	if err := unix.Fstat(int(c.transport.(kernelSocket)), &own); err != nil {
+	if err := unix.Fstat(int(c.transport.(netlink.Socket)), &own); err != nil {
 		t.Fatal(err)
 	}
 	const kinds = socket.TCP4 | socket.TCP6 | socket.UDP4 | socket.UDP6 | socket.Unix | socket.Packet | socket.Netlink
@@ -257,12 +258,12 @@ func TestDecodesRecordingOfSS(t *testing.T) {
 	// The file holds one dump after the other, of which ss replays the first.
 	k := &fakeKernel{answers: [][]any{nil}}
 	var datagram []byte
-	for m, rest := nextMessage(data); m.payload != nil; m, rest = nextMessage(rest) {
-		if m.typ == unix.NLMSG_DONE {
+	for m, rest := netlink.Next(data); m.Payload != nil; m, rest = netlink.Next(rest) {
+		if m.Type == unix.NLMSG_DONE {
 			break
 		}
-		datagram = append(datagram, msg(m.typ, m.flags, m.payload)...)
-		if len(datagram) > bufferSize/2 {
+		datagram = append(datagram, msg(m.Type, m.Flags, m.Payload)...)
+		if len(datagram) > netlink.BufferSize/2 {
 			k.answers[0] = append(k.answers[0], datagram)
 			datagram = nil
 		}

@@ -9,33 +9,13 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sockql/tables/internal/netlink"
 	"sockql/tables/internal/netns"
 	"sockql/tables/internal/socket"
 )
 
-const (
-	// bufferSize holds two of the kernel's datagrams, which in a dump are at
-	// most 32 KiB (net/netlink/af_netlink.c, netlink_dump).
-	bufferSize = 64 << 10
-
-	// receiveBuffer leaves room for many datagrams. A dump needs two.
-	receiveBuffer = 1 << 20
-
-	// answerTimeout is how long the kernel may take for one datagram before a
-	// Conn is given up. It answers within milliseconds, or has lost the dump.
-	answerTimeout = 10 // seconds
-)
-
-// A Transport carries requests to the kernel and its answers back, one
-// datagram of netlink messages at a time.
-type Transport interface {
-	// Send sends one request.
-	Send(request []byte) error
-	// Receive reads a datagram into buf and returns its length, which is more
-	// than that of buf if it did not fit.
-	Receive(buf []byte) (n int, err error)
-	Close() error
-}
+// A Transport carries requests to the kernel and its answers back.
+type Transport = netlink.Transport
 
 // Support remembers across connections which lists the kernel has refused for
 // good, so that it need not look for a module again in each namespace. The
@@ -59,9 +39,9 @@ func (s *Support) Open() (*Conn, error) {
 // New returns a connection over a transport. netns is the inode, in nsfs, of
 // the namespace that answers, or 0 if it is not known.
 func (s *Support) New(t Transport, netns uint64) *Conn {
-	c := &Conn{transport: t, netns: netns, support: s, buf: make([]byte, bufferSize)}
-	if k, ok := t.(kernelSocket); ok {
-		c.own = k.cookie()
+	c := &Conn{transport: t, netns: netns, support: s, buf: make([]byte, netlink.BufferSize)}
+	if k, ok := t.(netlink.Socket); ok {
+		c.own = k.Cookie()
 	}
 	return c
 }
@@ -122,66 +102,17 @@ func (c *Conn) note(kinds socket.Kind, err error) {
 	}
 }
 
-// A kernelSocket is a transport to the running kernel.
-type kernelSocket int
-
 // Dial returns a transport to the running kernel, which answers for the
 // network namespace of the calling thread. It is for those who put something
 // between it and [Support.New], such as a recorder. It fails with
 // EPROTONOSUPPORT where the kernel was built without sock_diag.
 func Dial() (Transport, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	s, err := netlink.Open(unix.NETLINK_SOCK_DIAG)
 	if err != nil {
-		return nil, fmt.Errorf("sockdiag: open: socket: %w", err)
+		return nil, fmt.Errorf("sockdiag: open: %w", err)
 	}
-	// The limit net.core.rmem_max is lifted for CAP_NET_ADMIN only, and less
-	// room does no harm.
-	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, receiveBuffer) != nil {
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, receiveBuffer)
-	}
-	if err := unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Sec: answerTimeout}); err != nil {
-		unix.Close(fd)
-		return nil, fmt.Errorf("sockdiag: open: set receive timeout: %w", err)
-	}
-	return kernelSocket(fd), nil
+	return s, nil
 }
-
-// cookie returns SO_COOKIE, or 0 before Linux 4.12.
-func (s kernelSocket) cookie() uint64 {
-	cookie, err := unix.GetsockoptUint64(int(s), unix.SOL_SOCKET, unix.SO_COOKIE)
-	if err != nil {
-		return 0
-	}
-	return cookie
-}
-
-func (s kernelSocket) Send(request []byte) error {
-	for {
-		err := unix.Sendto(int(s), request, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK})
-		if err != unix.EINTR {
-			return err
-		}
-	}
-}
-
-func (s kernelSocket) Receive(buf []byte) (int, error) {
-	for {
-		n, from, err := unix.Recvfrom(int(s), buf, unix.MSG_TRUNC)
-		if err == unix.EINTR {
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		// Any process may send to a netlink port; the kernel's own is 0.
-		if from, ok := from.(*unix.SockaddrNetlink); ok && from.Pid != 0 {
-			continue
-		}
-		return n, nil
-	}
-}
-
-func (s kernelSocket) Close() error { return unix.Close(int(s)) }
 
 // send gives a request, which begins with room for a header, its length and
 // number, and sends it.
@@ -240,7 +171,7 @@ func (c *Conn) receive(first uint32, visit func(payload []byte, flags uint16) bo
 	case err == unix.ENOBUFS:
 		return errStalled
 	case err == unix.EAGAIN:
-		c.broken = fmt.Errorf("receive: no answer within %d s: %w", answerTimeout, err)
+		c.broken = fmt.Errorf("receive: no answer within %d s: %w", netlink.Timeout, err)
 	case err != nil:
 		c.broken = fmt.Errorf("receive: %w", err)
 	case n > len(c.buf):
@@ -250,25 +181,25 @@ func (c *Conn) receive(first uint32, visit func(payload []byte, flags uint16) bo
 		return c.broken
 	}
 	var outcome error
-	for m, rest := nextMessage(c.buf[:n]); m.payload != nil; m, rest = nextMessage(rest) {
-		if m.seq == 0 || m.seq > c.seq {
+	for m, rest := netlink.Next(c.buf[:n]); m.Payload != nil; m, rest = netlink.Next(rest) {
+		if m.Seq == 0 || m.Seq > c.seq {
 			continue
 		}
-		end := m.end()
-		running := c.ended(m.seq, end)
-		if visit == nil || m.seq < first || outcome != nil {
+		end := end(m)
+		running := c.ended(m.Seq, end)
+		if visit == nil || m.Seq < first || outcome != nil {
 			continue
 		}
 		switch {
-		case m.typ == unix.NLMSG_NOOP:
+		case m.Type == unix.NLMSG_NOOP:
 		case running:
 			// The reminder that follows a stall found the dump going on.
 		case end != nil:
-			if m.flags&unix.NLM_F_DUMP_INTR != 0 && end == errDone {
-				visit(nil, m.flags)
+			if m.Flags&unix.NLM_F_DUMP_INTR != 0 && end == errDone {
+				visit(nil, m.Flags)
 			}
 			outcome = end
-		case !visit(m.payload, m.flags):
+		case !visit(m.Payload, m.Flags):
 			outcome = errStopped
 		}
 	}

@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sockql/tables/internal/netlink"
 	"sockql/tables/internal/socket"
 )
 
@@ -54,7 +55,7 @@ func number(b []byte, seq uint32) []byte {
 		if n < headerSize {
 			break
 		}
-		at += align(n)
+		at += netlink.Align(n)
 	}
 	return b
 }
@@ -80,7 +81,7 @@ func msg(typ, flags uint16, payload []byte) []byte {
 	b = binary.NativeEndian.AppendUint16(b, flags)
 	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
 	b = append(b, payload...)
-	return append(b, make([]byte, align(len(b))-len(b))...)
+	return append(b, make([]byte, netlink.Align(len(b))-len(b))...)
 }
 
 func errnoMsg(typ uint16, errno unix.Errno) []byte {
@@ -163,7 +164,7 @@ func TestDumpAnswers(t *testing.T) {
 		"stalled always": {
 			answers: [][]any{{unix.ENOBUFS, unix.ENOBUFS, unix.ENOBUFS, unix.ENOBUFS}, {}, {}, {}},
 			warning: "no buffer space", requests: 1 + maxRepeats},
-		"too long":  {answers: [][]any{{make([]byte, bufferSize+1)}}, err: "too long", requests: 1},
+		"too long":  {answers: [][]any{{make([]byte, netlink.BufferSize+1)}}, err: "too long", requests: 1},
 		"no answer": {answers: [][]any{{}}, err: "no answer within 10 s", requests: 1},
 	} {
 		t.Run(name, func(t *testing.T) {

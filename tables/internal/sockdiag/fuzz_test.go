@@ -6,6 +6,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sockql/tables/internal/kerneltest"
+	"sockql/tables/internal/netlink"
 	"sockql/tables/internal/socket"
 )
 
@@ -78,7 +79,7 @@ func FuzzReceive(f *testing.F) {
 		for _, cookie := range r.cookies {
 			seen[cookie] = true
 		}
-		if r.err != nil && len(first) <= bufferSize && len(second) <= bufferSize {
+		if r.err != nil && len(first) <= netlink.BufferSize && len(second) <= netlink.BufferSize {
 			t.Errorf("a garbled answer, after which the list ends, broke the connection: %v", r.err)
 		}
 		if len(seen) > 0 && r.answered != socket.Unix {
@@ -145,7 +146,7 @@ func TestDecodersOfModulesThatAreMissing(t *testing.T) {
 		t.Fatalf("no list of kind %#x", kind)
 		return socket.Socket{}
 	}
-	attribute := func(typ uint16, value []byte) []byte { return appendAttribute(nil, typ, value) }
+	attribute := func(typ uint16, value []byte) []byte { return netlink.AppendAttribute(nil, typ, value) }
 
 	vsock := words([]byte{unix.AF_VSOCK, unix.SOCK_STREAM, socket.StateListen, 3}, 2, 1024, 0, 0, 4711, 0x11, 0x22)
 	if s := decode(socket.Vsock, vsock); s.Inode != 4711 || s.Cookie != 0x22_00000011 || s.Shutdown != 3 || s.State != socket.StateListen {

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sockql/tables/internal/netlink"
 	"sockql/tables/internal/socket"
 )
 
@@ -46,7 +47,7 @@ func appendInetRequest(b []byte, l *list, req *socket.Request, filter []byte) []
 	b = binary.NativeEndian.AppendUint32(b, inetStates(l, req.States))
 	b = append(b, make([]byte, sockIDSize)...)
 	if l.protocol > 0xff {
-		b = appendAttribute(b, reqProtocol, binary.NativeEndian.AppendUint32(nil, uint32(l.protocol)))
+		b = netlink.AppendAttribute(b, reqProtocol, binary.NativeEndian.AppendUint32(nil, uint32(l.protocol)))
 	}
 	return appendFilter(b, filter)
 }
@@ -67,7 +68,7 @@ func appendFilter(b, filter []byte) []byte {
 	if filter == nil {
 		return b
 	}
-	return appendAttribute(b, reqBytecode, filter)
+	return netlink.AppendAttribute(b, reqBytecode, filter)
 }
 
 // extensions returns the bits of the optional attributes that fields need.
@@ -188,7 +189,7 @@ func decodeSockID(b []byte, s *socket.Socket) {
 }
 
 func decodeInetAttributes(b []byte, s *socket.Socket) {
-	for typ, v, rest := nextAttribute(b); v != nil; typ, v, rest = nextAttribute(rest) {
+	for typ, v, rest := netlink.NextAttribute(b); v != nil; typ, v, rest = netlink.NextAttribute(rest) {
 		switch typ {
 		case diagInfo:
 			if s.Kind&(socket.TCP4|socket.TCP6) != 0 {

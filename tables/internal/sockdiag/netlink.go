@@ -3,6 +3,7 @@ package sockdiag
 import (
 	"golang.org/x/sys/unix"
 
+	"sockql/tables/internal/netlink"
 	"sockql/tables/internal/socket"
 )
 
@@ -45,7 +46,7 @@ func decodeNetlink(l *list, b []byte, want socket.Fields, s *socket.Socket) bool
 	s.Cookie = cookieAt(b, 20)
 	s.Known |= socket.FieldFamily | socket.FieldType | socket.FieldProtocol | socket.FieldState | socket.FieldCookie |
 		want&socket.FieldNetlinkPort
-	for typ, v, rest := nextAttribute(b[netlinkMsgSize:]); v != nil; typ, v, rest = nextAttribute(rest) {
+	for typ, v, rest := netlink.NextAttribute(b[netlinkMsgSize:]); v != nil; typ, v, rest = netlink.NextAttribute(rest) {
 		switch typ {
 		case netlinkDiagMemInfo:
 			decodeMemory(v, s)

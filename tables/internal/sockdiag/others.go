@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sockql/tables/internal/netlink"
 	"sockql/tables/internal/socket"
 )
 
@@ -64,7 +65,7 @@ func decodeXDP(l *list, b []byte, _ socket.Fields, s *socket.Socket) bool {
 	s.Inode = uint64(uint32At(b, 4))
 	s.Cookie = cookieAt(b, 8)
 	s.Known |= socket.FieldFamily | socket.FieldType | socket.FieldProtocol | socket.FieldCookie
-	for typ, v, rest := nextAttribute(b[size:]); v != nil; typ, v, rest = nextAttribute(rest) {
+	for typ, v, rest := netlink.NextAttribute(b[size:]); v != nil; typ, v, rest = netlink.NextAttribute(rest) {
 		switch {
 		case typ == xdpDiagInfo && len(v) >= 4:
 			s.Interface = uint32At(v, 0)
@@ -108,12 +109,12 @@ func decodeTIPC(l *list, b []byte, _ socket.Fields, s *socket.Socket) bool {
 	s.Kind, s.Family = l.kinds, unix.AF_TIPC
 	s.Known |= socket.FieldFamily | socket.FieldProtocol
 	found := false
-	for typ, v, rest := nextAttribute(b); v != nil; typ, v, rest = nextAttribute(rest) {
+	for typ, v, rest := netlink.NextAttribute(b); v != nil; typ, v, rest = netlink.NextAttribute(rest) {
 		if typ != tipcSock {
 			continue
 		}
 		found = true
-		for typ, v, rest := nextAttribute(v); v != nil; typ, v, rest = nextAttribute(rest) {
+		for typ, v, rest := netlink.NextAttribute(v); v != nil; typ, v, rest = netlink.NextAttribute(rest) {
 			switch {
 			case typ == tipcType && len(v) >= 4:
 				s.Type = uint16(uint32At(v, 0))
@@ -138,7 +139,7 @@ func decodeTIPC(l *list, b []byte, _ socket.Fields, s *socket.Socket) bool {
 }
 
 func decodeTIPCStat(b []byte, s *socket.Socket) {
-	for typ, v, rest := nextAttribute(b); v != nil; typ, v, rest = nextAttribute(rest) {
+	for typ, v, rest := netlink.NextAttribute(b); v != nil; typ, v, rest = netlink.NextAttribute(rest) {
 		if len(v) < 4 {
 			continue
 		}

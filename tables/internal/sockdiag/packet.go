@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sockql/tables/internal/netlink"
 	"sockql/tables/internal/socket"
 )
 
@@ -56,7 +57,7 @@ func decodePacket(l *list, b []byte, _ socket.Fields, s *socket.Socket) bool {
 	s.Inode = uint64(uint32At(b, 4))
 	s.Cookie = cookieAt(b, 8)
 	s.Known |= socket.FieldFamily | socket.FieldType | socket.FieldProtocol | socket.FieldCookie
-	for typ, v, rest := nextAttribute(b[packetMsgSize:]); v != nil; typ, v, rest = nextAttribute(rest) {
+	for typ, v, rest := netlink.NextAttribute(b[packetMsgSize:]); v != nil; typ, v, rest = netlink.NextAttribute(rest) {
 		switch typ {
 		case packetDiagInfo:
 			if len(v) >= 4 {

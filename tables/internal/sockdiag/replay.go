@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sockql/tables/internal/netlink"
 	"sockql/tables/internal/recording"
 	"sockql/tables/internal/socket"
 )
@@ -26,15 +27,15 @@ func (c *Conn) Record(ctx context.Context, warn func(error), yield func(*socket.
 	kernel := c.transport
 	defer func() { c.transport = kernel }()
 	for records := 1; ; records++ {
-		tap := &tap{Transport: kernel}
+		tap := &netlink.Tap{Transport: kernel}
 		c.transport = tap
 		req := socket.Everything()
 		_, err := c.Dump(ctx, &req, warn, func(s *socket.Socket) bool {
 			yield(s)
 			return true
 		})
-		if err != nil || !tap.stalled || records == maxRecords {
-			return c.withoutOwn(latest(tap.exchanges)), err
+		if err != nil || !tap.Stalled || records == maxRecords {
+			return c.withoutOwn(latest(tap.Exchanges)), err
 		}
 	}
 }
@@ -60,13 +61,14 @@ func (c *Conn) withoutOwn(exchanges []recording.Exchange) []recording.Exchange {
 // returns nil.
 func rewrite(datagram []byte, seq uint32, f func(payload []byte) []byte) []byte {
 	var b []byte
-	for m, rest := nextMessage(datagram); m.payload != nil; m, rest = nextMessage(rest) {
-		if m.typ == tcpdiagGetsock || m.typ == unix.SOCK_DIAG_BY_FAMILY {
-			if m.payload = f(m.payload); m.payload == nil {
+	for m, rest := netlink.Next(datagram); m.Payload != nil; m, rest = netlink.Next(rest) {
+		if m.Type == tcpdiagGetsock || m.Type == unix.SOCK_DIAG_BY_FAMILY {
+			if m.Payload = f(m.Payload); m.Payload == nil {
 				continue
 			}
 		}
-		b = appendMessage(b, m, seq)
+		m.Seq = seq
+		b = netlink.Append(b, m)
 	}
 	return b
 }
@@ -86,30 +88,6 @@ func latest(exchanges []recording.Exchange) []recording.Exchange {
 		kept = append(kept, x)
 	}
 	return kept
-}
-
-// A tap is a transport that remembers what crosses it.
-type tap struct {
-	Transport
-	exchanges []recording.Exchange
-	stalled   bool
-}
-
-func (t *tap) Send(request []byte) error {
-	t.exchanges = append(t.exchanges, recording.Exchange{Request: slices.Clone(request)})
-	return t.Transport.Send(request)
-}
-
-func (t *tap) Receive(buf []byte) (int, error) {
-	n, err := t.Transport.Receive(buf)
-	switch {
-	case err != nil:
-		t.stalled = true
-	case len(t.exchanges) > 0 && n <= len(buf):
-		last := &t.exchanges[len(t.exchanges)-1]
-		last.Answers = append(last.Answers, slices.Clone(buf[:n]))
-	}
-	return n, err
 }
 
 // Replay returns a connection to a recorded kernel, which answers each request
@@ -138,7 +116,7 @@ func (r *replay) Send(request []byte) error {
 			return nil
 		}
 	}
-	r.queue = append(r.queue, errorMessage(seq, unix.ENODATA))
+	r.queue = append(r.queue, netlink.ErrorMessage(seq, unix.ENODATA))
 	return nil
 }
 
@@ -163,17 +141,17 @@ type listKey struct {
 // keyOf reads a request that one of this package's functions wrote, now or for
 // a recording.
 func keyOf(request []byte) (k listKey, ok bool) {
-	m, _ := nextMessage(request)
-	if len(m.payload) < 4 {
+	m, _ := netlink.Next(request)
+	if len(m.Payload) < 4 {
 		return listKey{}, false
 	}
-	k = listKey{m.typ, m.payload[0], uint32(m.payload[1])}
+	k = listKey{m.Type, m.Payload[0], uint32(m.Payload[1])}
 	const size = 8 + sockIDSize // struct inet_diag_req_v2
 	switch {
-	case m.typ == tcpdiagGetsock:
+	case m.Type == tcpdiagGetsock:
 		k.protocol = unix.IPPROTO_TCP // the byte is struct inet_diag_req's length of an address
-	case (k.family == unix.AF_INET || k.family == unix.AF_INET6) && len(m.payload) >= size:
-		for typ, v, rest := nextAttribute(m.payload[size:]); v != nil; typ, v, rest = nextAttribute(rest) {
+	case (k.family == unix.AF_INET || k.family == unix.AF_INET6) && len(m.Payload) >= size:
+		for typ, v, rest := netlink.NextAttribute(m.Payload[size:]); v != nil; typ, v, rest = netlink.NextAttribute(rest) {
 			if typ == reqProtocol && len(v) >= 4 {
 				k.protocol = uint32At(v, 0)
 			}
@@ -205,22 +183,6 @@ func answersTo(x recording.Exchange, seq uint32, family uint8) [][]byte {
 		}
 	}
 	return datagrams
-}
-
-// appendMessage appends a message with a number of its own.
-func appendMessage(b []byte, m message, seq uint32) []byte {
-	b = binary.NativeEndian.AppendUint32(b, uint32(headerSize+len(m.payload)))
-	b = binary.NativeEndian.AppendUint16(b, m.typ)
-	b = binary.NativeEndian.AppendUint16(b, m.flags)
-	b = binary.NativeEndian.AppendUint32(b, seq)
-	b = append(b, 0, 0, 0, 0) // the kernel's port
-	b = append(b, m.payload...)
-	return append(b, make([]byte, align(len(m.payload))-len(m.payload))...)
-}
-
-func errorMessage(seq uint32, errno unix.Errno) []byte {
-	payload := binary.NativeEndian.AppendUint32(nil, uint32(-int32(errno)))
-	return appendMessage(nil, message{typ: unix.NLMSG_ERROR, payload: payload}, seq)
 }
 
 // A told is a socket in JSON, which cannot hold a path that is no UTF-8 as

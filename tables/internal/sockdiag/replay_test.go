@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sockql/tables/internal/netlink"
 	"sockql/tables/internal/recording"
 	"sockql/tables/internal/socket"
 )
@@ -99,7 +100,7 @@ type listKernel struct {
 
 func (k *listKernel) Send(request []byte) error {
 	answer := []any{errnoMsg(unix.NLMSG_ERROR, unix.ENOENT)}
-	if m, _ := nextMessage(request); len(m.payload) > 0 && m.payload[0] == unix.AF_UNIX && len(k.answers["unix"]) > 0 {
+	if m, _ := netlink.Next(request); len(m.Payload) > 0 && m.Payload[0] == unix.AF_UNIX && len(k.answers["unix"]) > 0 {
 		answer = k.answers["unix"][0]
 		k.answers["unix"] = k.answers["unix"][1:]
 	}
@@ -121,9 +122,9 @@ func (upside) Path(p string) string {
 func TestScrub(t *testing.T) {
 	named := func(name string) []byte {
 		m := unixMsg(0, 7)
-		payload := appendPadded(slices.Clone(m[headerSize:]), unixDiagName, []byte(name))
-		payload = appendPadded(payload, unixDiagUID, []byte{9, 0, 0, 0})
-		payload = appendPadded(payload, 1, []byte("an attribute that nobody knows"))
+		payload := netlink.AppendAttribute(slices.Clone(m[headerSize:]), unixDiagName, []byte(name))
+		payload = netlink.AppendAttribute(payload, unixDiagUID, []byte{9, 0, 0, 0})
+		payload = netlink.AppendAttribute(payload, 1, []byte("an attribute that nobody knows"))
 		return msg(unix.SOCK_DIAG_BY_FAMILY, 0, payload)
 	}
 	exchanges := []recording.Exchange{

@@ -1,12 +1,12 @@
 package sockdiag
 
 import (
-	"encoding/binary"
 	"net/netip"
 	"slices"
 
 	"golang.org/x/sys/unix"
 
+	"sockql/tables/internal/netlink"
 	"sockql/tables/internal/recording"
 	"sockql/tables/internal/socket"
 )
@@ -76,10 +76,10 @@ func scrubMessage(b []byte, k listKey, with Scrubber) []byte {
 	if fixed == inetMsgSize {
 		scrubSockID(out[4:4+sockIDSize], out[0], with)
 	}
-	for typ, v, rest := nextAttribute(b[fixed:]); v != nil; typ, v, rest = nextAttribute(rest) {
+	for typ, v, rest := netlink.NextAttribute(b[fixed:]); v != nil; typ, v, rest = netlink.NextAttribute(rest) {
 		switch {
 		case slices.Contains(harmless, typ):
-			out = appendPadded(out, typ, v)
+			out = netlink.AppendAttribute(out, typ, v)
 		case k.family == unix.AF_UNIX && typ == unixDiagName && len(v) > 0:
 			var s socket.Socket
 			setPath(v, &s)
@@ -87,7 +87,7 @@ func scrubMessage(b []byte, k listKey, with Scrubber) []byte {
 			if !s.PathAbstract {
 				name = append(name, 0)
 			}
-			out = appendPadded(out, typ, name)
+			out = netlink.AppendAttribute(out, typ, name)
 		}
 	}
 	return out
@@ -106,12 +106,4 @@ func scrubSockID(b []byte, family uint8, with Scrubber) {
 		a := with.Addr(netip.AddrFrom16([16]byte(field))).As16()
 		copy(field, a[:])
 	}
-}
-
-// appendPadded appends an attribute of any length.
-func appendPadded(b []byte, typ uint16, value []byte) []byte {
-	b = binary.NativeEndian.AppendUint16(b, uint16(unix.SizeofNlAttr+len(value)))
-	b = binary.NativeEndian.AppendUint16(b, typ)
-	b = append(b, value...)
-	return append(b, make([]byte, align(len(value))-len(value))...)
 }

@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sockql/tables/internal/netlink"
 	"sockql/tables/internal/socket"
 )
 
@@ -69,7 +70,7 @@ func decodeUnix(l *list, b []byte, want socket.Fields, s *socket.Socket) bool {
 	// An attribute is left out for a socket without a name or a peer, which
 	// is then known.
 	s.Known |= want & (socket.FieldPath | socket.FieldPathExact | socket.FieldPeer)
-	for typ, v, rest := nextAttribute(b[unixMsgSize:]); v != nil; typ, v, rest = nextAttribute(rest) {
+	for typ, v, rest := netlink.NextAttribute(b[unixMsgSize:]); v != nil; typ, v, rest = netlink.NextAttribute(rest) {
 		switch typ {
 		case unixDiagName:
 			setPath(v, s)
