@@ -13,6 +13,7 @@ import (
 	osquerygo "github.com/osquery/osquery-go"
 	"github.com/osquery/osquery-go/gen/osquery"
 
+	"sockql/extension/internal/wire"
 	"sockql/tables"
 )
 
@@ -107,23 +108,46 @@ func (p *Plugin) Routes() osquery.ExtensionPluginResponse {
 // change rows as osquery's own tables do that cannot. A failure is told in the
 // status, with code 1.
 func (p *Plugin) Call(ctx context.Context, request osquery.ExtensionPluginRequest) osquery.ExtensionResponse {
+	r, rows := p.answer(ctx, request)
+	if rows != nil {
+		var err error
+		if r.Response, err = rows.Maps(); err != nil {
+			return failure(fmt.Errorf("error generating table: %w", err))
+		}
+	}
+	return r
+}
+
+// Stream is Call for a call that a [wire.Server] serves and whose context is
+// ctx: the rows of a table are sent as they were encoded, and the response has
+// none.
+func (p *Plugin) Stream(ctx context.Context, request osquery.ExtensionPluginRequest) osquery.ExtensionResponse {
+	r, rows := p.answer(ctx, request)
+	if rows != nil && !wire.Send(ctx, rows) {
+		return failure(errors.New("error generating table: nobody to send rows to"))
+	}
+	return r
+}
+
+// answer returns a response, and its rows if the action is to generate some.
+func (p *Plugin) answer(ctx context.Context, request osquery.ExtensionPluginRequest) (osquery.ExtensionResponse, *wire.Rows) {
 	switch action := request["action"]; action {
 	case "columns":
-		return osquery.ExtensionResponse{Status: success(), Response: p.Routes()}
+		return osquery.ExtensionResponse{Status: success(), Response: p.Routes()}, nil
 	case "generate":
 		r, err := parseRequest(p.table.Schema(), request["context"])
 		if err != nil {
-			return failure(fmt.Errorf("error parsing context JSON: %w", err))
+			return failure(fmt.Errorf("error parsing context JSON: %w", err)), nil
 		}
 		rows, err := p.generate(ctx, r)
 		if err != nil {
-			return failure(fmt.Errorf("error generating table: %w", err))
+			return failure(fmt.Errorf("error generating table: %w", err)), nil
 		}
-		return osquery.ExtensionResponse{Status: success(), Response: rows}
+		return osquery.ExtensionResponse{Status: success()}, rows
 	case "insert", "update", "delete":
-		return osquery.ExtensionResponse{Status: success(), Response: osquery.ExtensionPluginResponse{{"status": "readonly"}}}
+		return osquery.ExtensionResponse{Status: success(), Response: osquery.ExtensionPluginResponse{{"status": "readonly"}}}, nil
 	default:
-		return failure(fmt.Errorf("unknown action: %q", action))
+		return failure(fmt.Errorf("unknown action: %q", action)), nil
 	}
 }
 
@@ -135,7 +159,7 @@ func failure(err error) osquery.ExtensionResponse {
 
 // generate runs a scan on a goroutine of its own, so that a table that hangs
 // costs one slot and not the connection.
-func (p *Plugin) generate(ctx context.Context, r tables.Request) (osquery.ExtensionPluginResponse, error) {
+func (p *Plugin) generate(ctx context.Context, r tables.Request) (*wire.Rows, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, p.limits.Timeout, fmt.Errorf("table %s: no answer in %s", p.name, p.limits.Timeout))
 	defer cancel()
 	select {
@@ -144,7 +168,7 @@ func (p *Plugin) generate(ctx context.Context, r tables.Request) (osquery.Extens
 		return nil, fmt.Errorf("%d calls at a time: %w", p.limits.Concurrency, context.Cause(ctx))
 	}
 	type result struct {
-		rows osquery.ExtensionPluginResponse
+		rows *wire.Rows
 		err  error
 	}
 	done := make(chan result, 1)
@@ -161,34 +185,16 @@ func (p *Plugin) generate(ctx context.Context, r tables.Request) (osquery.Extens
 	}
 }
 
-func (p *Plugin) scan(ctx context.Context, r tables.Request) (osquery.ExtensionPluginResponse, error) {
+func (p *Plugin) scan(ctx context.Context, r tables.Request) (*wire.Rows, error) {
 	k := p.moments.join()
 	defer p.moments.leave(k)
 	q := tables.NewQuery(k.session, p.table.Schema(), r)
 	ctx, cancel := q.Context(ctx)
 	defer cancel()
 
-	schema := p.table.Schema()
-	var used []int
-	for i := range schema.Columns {
-		if q.Used(i) {
-			used = append(used, i)
-		}
-	}
-	rows := osquery.ExtensionPluginResponse{}
-	ids := rowIDs{seed: p.seed, seen: map[uint64]uint64{}}
+	e := newEncoder(q, p.seed)
 	err := tables.Run(ctx, p.table, q, func(row tables.Row) bool {
-		cells := make(map[string]string, len(used)+1)
-		ids.begin()
-		for _, i := range used {
-			c := &schema.Columns[i]
-			if text, ok := render(c.Type, row.Column(i)); ok {
-				cells[c.Name] = text
-				ids.add(i, text)
-			}
-		}
-		cells[rowID] = ids.id()
-		rows = append(rows, cells)
+		e.add(row)
 		return true
 	})
 	for _, w := range k.session.TakeWarnings() {
@@ -203,7 +209,7 @@ func (p *Plugin) scan(ctx context.Context, r tables.Request) (osquery.ExtensionP
 	if err != nil {
 		return nil, err
 	}
-	return rows, nil
+	return e.rows, nil
 }
 
 // onceAnHour keeps a warning that every query raises from filling a log.

@@ -233,7 +233,7 @@ func BenchmarkGenerate(b *testing.B) {
 	request := map[string]string{"action": "generate", "context": `{"colsUsed":["pid","name","big","dbl"]}`}
 	b.ReportAllocs()
 	for b.Loop() {
-		if r := p.Call(b.Context(), request); len(r.Response) != 100_000 {
+		if r, rows := p.answer(b.Context(), request); rows == nil || rows.Len() != 100_000 {
 			b.Fatal(r.Status)
 		}
 	}

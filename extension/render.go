@@ -1,10 +1,10 @@
 package extension
 
 import (
+	"bytes"
 	"encoding/hex"
 	"math"
 	"strconv"
-	"strings"
 
 	"sockql/tables"
 )
@@ -12,35 +12,39 @@ import (
 // nul is what a text shows for a NUL, at which osqueryd would cut it.
 const nul = `\0`
 
-// render writes a cell so that osqueryd reads back what it was, and reports
+// appendCell appends a cell so that osqueryd reads back what it was, and reports
 // false for NULL, which is a cell that is left out. osqueryd parses numbers
 // with strtoll and strtod.
 //
 // A blob becomes upper-case hexadecimal digits, as hex() writes them and
 // unhex() reads them: the protocol has no blobs.
-func render(t tables.Type, v tables.Value) (string, bool) {
+func appendCell(dst []byte, t tables.Type, v tables.Value) ([]byte, bool) {
 	switch v.Kind() {
 	case tables.KindNull:
-		return "", false
+		return dst, false
 	case tables.KindFloat:
 		f := v.Float64()
 		switch {
 		case math.IsNaN(f):
-			return "", false // as in SQLite
+			return dst, false // as in SQLite
 		case t != tables.Double && t != tables.Text && f == math.Trunc(f) && math.Abs(f) < 1<<63:
-			return strconv.FormatInt(int64(f), 10), true
+			return strconv.AppendInt(dst, int64(f), 10), true
 		}
-		return strconv.FormatFloat(f, 'g', -1, 64), true
+		return strconv.AppendFloat(dst, f, 'g', -1, 64), true
 	case tables.KindText:
-		s := v.String()
-		if strings.IndexByte(s, 0) >= 0 {
-			s = strings.ReplaceAll(s, "\x00", nul)
+		begin := len(dst)
+		dst = v.Append(dst)
+		if bytes.IndexByte(dst[begin:], 0) >= 0 {
+			dst = append(dst[:begin], bytes.ReplaceAll(dst[begin:], []byte{0}, []byte(nul))...)
 		}
-		return s, true
+		return dst, true
 	case tables.KindBlob:
-		return strings.ToUpper(hex.EncodeToString([]byte(v.String()))), true
+		begin := len(dst)
+		dst = hex.AppendEncode(dst, []byte(v.String()))
+		copy(dst[begin:], bytes.ToUpper(dst[begin:]))
+		return dst, true
 	}
-	return v.String(), true
+	return v.Append(dst), true
 }
 
 // typeName returns the type under which a column is registered. osqueryd cuts

@@ -169,7 +169,7 @@ func FuzzParseRequest(f *testing.F) {
 	})
 }
 
-func TestRender(t *testing.T) {
+func TestAppendCell(t *testing.T) {
 	for _, c := range []struct {
 		typ  tables.Type
 		v    tables.Value
@@ -190,13 +190,14 @@ func TestRender(t *testing.T) {
 		{tables.Blob, tables.Bytes("\x00\xab"), "00AB"},
 		{tables.Blob, tables.Bytes(""), ""},
 	} {
-		got, ok := render(c.typ, c.v)
-		if !ok || got != c.want {
+		before := "what is\x00there\x00stays: "
+		b, ok := appendCell([]byte(before), c.typ, c.v)
+		if got := strings.TrimPrefix(string(b), before); !ok || got != c.want {
 			t.Errorf("%s %v: %q, %v; want %q", c.typ, c.v, got, ok, c.want)
 		}
 	}
 	for _, v := range []tables.Value{tables.Null(), tables.Float(math.NaN())} {
-		if got, ok := render(tables.Double, v); ok {
+		if got, ok := appendCell(nil, tables.Double, v); ok {
 			t.Errorf("%v is not left out but %q", v, got)
 		}
 	}

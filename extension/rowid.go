@@ -1,13 +1,9 @@
 package extension
 
-import (
-	"encoding/binary"
-	"hash/maphash"
-	"strconv"
-)
+import "hash/maphash"
 
-// rowID names a cell that is no column: osqueryd gives it to SQLite as the
-// row's number, and without it the row's place in the answer
+// rowID names a cell that is no column: osqueryd reads a decimal number of 64
+// bits with a sign from it and gives that to SQLite as the row's number, and without it the row's place in the answer
 // (osquery/sql/dynamic_table_row.cpp).
 const rowID = "rowid"
 
@@ -23,27 +19,20 @@ const rowID = "rowid"
 type rowIDs struct {
 	seed maphash.Seed      // the same for all calls of a table
 	seen map[uint64]uint64 // how often a hash came
-	buf  []byte
 }
 
-// begin begins a row.
-func (r *rowIDs) begin() { r.buf = r.buf[:0] }
-
-// add adds the cell of a column. NULL is not added.
-func (r *rowIDs) add(column int, text string) {
-	r.buf = binary.AppendUvarint(r.buf, uint64(column))
-	r.buf = binary.AppendUvarint(r.buf, uint64(len(text)))
-	r.buf = append(r.buf, text...)
+func newRowIDs(seed maphash.Seed) rowIDs {
+	return rowIDs{seed: seed, seen: map[uint64]uint64{}}
 }
 
-// id ends the row and returns its number as osqueryd reads it: decimal, with
-// 64 bits and a sign.
-func (r *rowIDs) id() string {
-	h := maphash.Bytes(r.seed, r.buf)
+// next returns the number of a row whose cells, but for NULL, are these with
+// their names.
+func (r *rowIDs) next(cells []byte) int64 {
+	h := maphash.Bytes(r.seed, cells)
 	n := r.seen[h]
 	r.seen[h] = n + 1
 	if n > 0 {
 		h = maphash.Comparable(r.seed, [2]uint64{h, n})
 	}
-	return strconv.FormatInt(int64(h), 10)
+	return int64(h)
 }

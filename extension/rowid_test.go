@@ -69,17 +69,37 @@ func TestRowIDsOfEqualRows(t *testing.T) {
 
 // What is in one column must not look like the same in the next.
 func TestRowIDsTellColumnsApart(t *testing.T) {
-	ids := rowIDs{seen: map[uint64]uint64{}}
-	ids.seed = plugin(t, Limits{}, people(t, "people", 1)).seed
-	seen := map[string]bool{}
-	for _, row := range [][]string{{"", "ab"}, {"a", "b"}, {"ab", ""}, {"ab"}, {}} {
-		ids.begin()
-		for i, text := range row {
-			ids.add(i, text)
+	type pair struct{ a, b string }
+	orNull := func(s string) tables.Value {
+		if s == "NULL" {
+			return tables.Null()
 		}
-		seen[ids.id()] = true
+		return tables.String(s)
 	}
-	if len(seen) != 5 {
-		t.Errorf("%d numbers of five rows", len(seen))
+	list := []pair{{"", "ab"}, {"a", "b"}, {"ab", ""}, {"ab", "NULL"}, {"NULL", "ab"}, {"NULL", "NULL"}}
+	table, err := tables.New(tables.Def[pair]{
+		Name: "pairs",
+		Columns: []tables.Column[pair]{
+			{Name: "a", Type: tables.Text, Get: func(p *pair) tables.Value { return orNull(p.a) }},
+			{Name: "b", Type: tables.Text, Get: func(p *pair) tables.Value { return orNull(p.b) }},
+		},
+		Rows: func(_ context.Context, _ *tables.Query, yield func(*pair) bool) error {
+			for i := range list {
+				if !yield(&list[i]) {
+					break
+				}
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, row := range plugin(t, Limits{}, table).Call(t.Context(), map[string]string{"action": "generate"}).Response {
+		seen[row["rowid"]] = true
+	}
+	if len(seen) != len(list) {
+		t.Errorf("%d numbers of %d rows", len(seen), len(list))
 	}
 }

@@ -357,7 +357,7 @@ func (h *handler) Call(ctx context.Context, registry, item string, request osque
 		r := failure(fmt.Errorf("unknown table: %q", item))
 		return &r, nil
 	}
-	r := p.Call(ctx, request)
+	r := p.Stream(ctx, request)
 	r.Status.UUID = h.uuid
 	return &r, nil
 }

@@ -97,7 +97,7 @@ func (o one) Ping(context.Context) (*osquery.ExtensionStatus, error) {
 }
 
 func (o one) Call(ctx context.Context, _, _ string, r osquery.ExtensionPluginRequest) (*osquery.ExtensionResponse, error) {
-	resp := o.Plugin.Call(ctx, r)
+	resp := o.Stream(ctx, r)
 	return &resp, nil
 }
 

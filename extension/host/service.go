@@ -40,7 +40,7 @@ func (s *service) Shutdown(context.Context) error {
 func (s *service) Call(ctx context.Context, registry, item string, request osquery.ExtensionPluginRequest) (*osquery.ExtensionResponse, error) {
 	if registry == "table" {
 		if p := s.h.own[strings.ToLower(item)]; p != nil {
-			r := p.Call(ctx, request)
+			r := p.Stream(ctx, request)
 			return &r, nil
 		}
 	}

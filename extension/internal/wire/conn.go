@@ -26,7 +26,8 @@ type conn struct {
 	net.Conn
 	r       *bufio.Reader
 	w       *bufio.Writer
-	waiting bool // nothing of the next message was read yet
+	waiting bool  // nothing of the next message was read yet
+	rows    *Rows // of the answer to the message that was read
 	stall   time.Duration
 	idle    time.Duration // limits the wait for a message; 0 means no limit
 }
@@ -85,7 +86,7 @@ func (c *conn) WriteString(s string) (int, error) { return c.w.WriteString(s) }
 func (c *conn) Open() error                       { return nil }
 func (c *conn) RemainingBytes() uint64            { return ^uint64(0) }
 func (c *conn) protocol() thrift.TProtocol {
-	return &protocol{thrift.NewTBinaryProtocolConf(c, configuration())}
+	return &protocol{thrift.NewTBinaryProtocolConf(c, configuration()), c}
 }
 
 // IsOpen reports whether the peer is still there. Thrift's generated code asks
@@ -114,8 +115,12 @@ func configuration() *thrift.TConfiguration {
 
 // A protocol is Thrift's binary protocol with a bound on what the generated
 // code allocates before it has read the elements. The library's own check
-// multiplies in 32 bits: a map of 2^29 strings overflows it.
-type protocol struct{ *thrift.TBinaryProtocol }
+// multiplies in 32 bits: a map of 2^29 strings overflows it. It also writes rows
+// that are encoded already.
+type protocol struct {
+	*thrift.TBinaryProtocol
+	c *conn
+}
 
 func (p *protocol) ReadMapBegin(ctx context.Context) (key, value thrift.TType, size int, err error) {
 	key, value, size, err = p.TBinaryProtocol.ReadMapBegin(ctx)

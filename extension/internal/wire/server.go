@@ -60,13 +60,16 @@ type Server struct {
 	Grace time.Duration
 }
 
-type peerKey struct{}
+type connKey struct{} // a call's context holds its connection
 
 // PeerPID returns the process at the other end of the connection on which a
 // call came, as the kernel saw it connect (SO_PEERCRED, unix(7)), or 0.
 func PeerPID(ctx context.Context) int {
-	pid, _ := ctx.Value(peerKey{}).(int)
-	return pid
+	c, ok := ctx.Value(connKey{}).(*conn)
+	if !ok {
+		return 0
+	}
+	return peerPID(c.Conn)
 }
 
 // Serve answers calls until ctx ends, then closes the listener, which removes
@@ -175,13 +178,14 @@ func (s *Server) answer(ctx context.Context, log *slog.Logger, c *conn, processo
 			log.Error("extension call panicked", "panic", v, "stack", string(debug.Stack()))
 		}
 	}()
-	ctx = context.WithValue(ctx, peerKey{}, peerPID(c.Conn))
+	ctx = context.WithValue(ctx, connKey{}, c)
 	p := c.protocol()
 	for {
 		if err := c.await(); err != nil || ctx.Err() != nil {
 			return
 		}
 		busy(true)
+		c.rows = nil
 		ok, err := processor.Process(ctx, p, p)
 		busy(false)
 		if err != nil {
