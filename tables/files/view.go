@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -15,6 +14,7 @@ import (
 
 	"sockql/tables"
 	"sockql/tables/internal/procfs"
+	"sockql/tables/internal/rooted"
 )
 
 // DefaultHashLimit is osquery's read_max, in bytes.
@@ -41,25 +41,20 @@ type Config struct {
 type view struct {
 	config Config
 	pid    int64 // 0 for the configured root
-	// root is the directory that paths cannot leave, or unix.AT_FDCWD, where
-	// the root of this process is the limit anyway.
-	root  int
+	root   rooted.Root
 	mount string // number of the mount namespace, for a pid
 }
 
 // openView returns the view of a process, or that of the configured root for
 // pid 0. It fails with [fs.ErrNotExist] if there is no such process.
 func (c Config) openView(pid int64) (*view, error) {
-	v := &view{config: c, pid: pid, root: unix.AT_FDCWD}
-	const flags = unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
-	switch {
-	case pid == 0 && (c.Root == "" || c.Root == "/"):
-		return v, nil
-	case pid == 0:
-		var err error
-		v.root, err = unix.Open(c.Root, flags, 0)
+	v := &view{config: c, pid: pid}
+	var err error
+	if pid == 0 {
+		v.root, err = rooted.Open(c.Root)
 		return v, err
-	case c.Proc == nil || pid < 0 || pid > 1<<31-1:
+	}
+	if c.Proc == nil || pid < 0 || pid > 1<<31-1 {
 		return nil, fs.ErrNotExist
 	}
 	namespace, err := c.Proc.Namespace(int32(pid), "mnt")
@@ -67,60 +62,28 @@ func (c Config) openView(pid int64) (*view, error) {
 		return nil, vanished(err)
 	}
 	v.mount = strconv.FormatUint(namespace, 10)
-	// In a recorded tree a link would lead to this host's files.
-	nofollow := 0
-	if !c.Proc.IsMounted() {
-		nofollow = unix.O_NOFOLLOW
-	}
-	v.root, err = unix.Open(filepath.Join(c.Proc.Root(), strconv.FormatInt(pid, 10), "root"), flags|nofollow, 0)
-	return v, vanished(err)
+	v.root, err = rooted.OfProcess(c.Proc, pid)
+	return v, err
 }
 
 // vanished turns what is said of a process that is gone into [fs.ErrNotExist].
 func vanished(err error) error {
-	if errors.Is(err, procfs.ErrVanished) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.ENOTDIR) {
+	if errors.Is(err, procfs.ErrVanished) {
 		return fs.ErrNotExist
 	}
 	return err
 }
 
-func (v *view) close() {
-	if v.root != unix.AT_FDCWD {
-		unix.Close(v.root)
-	}
-}
+func (v *view) close() { v.root.Close() }
 
-// open opens a path of the view. Within a root, a link leads to what it names
-// in there (openat2(2), since Linux 5.6).
+// open opens a path of the view.
 func (v *view) open(path string, flags int) (int, error) {
 	if v.config.OnOpen != nil {
 		if err := v.config.OnOpen(path); err != nil {
 			return -1, err
 		}
 	}
-	if strings.IndexByte(path, 0) >= 0 {
-		return -1, unix.ENOENT
-	}
-	flags |= unix.O_CLOEXEC
-	for {
-		var fd int
-		var err error
-		if v.root == unix.AT_FDCWD {
-			fd, err = unix.Open(path, flags, 0)
-		} else {
-			fd, err = unix.Openat2(v.root, path, &unix.OpenHow{
-				Flags:   uint64(flags),
-				Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-			})
-		}
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err == unix.ENOSYS:
-			return -1, fmt.Errorf("%w: files of other mount namespaces need Linux 5.6", tables.ErrUnavailable)
-		}
-		return fd, err
-	}
+	return v.root.Open(path, flags)
 }
 
 // statusMask is what statx(2) is asked for.

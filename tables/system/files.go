@@ -7,13 +7,12 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
-	"strconv"
 
 	"golang.org/x/sys/unix"
 
 	"sockql/tables"
 	"sockql/tables/internal/procfs"
+	"sockql/tables/internal/rooted"
 )
 
 // A Config says where the tables that show files of /etc find them.
@@ -66,39 +65,18 @@ func (p place) String() string {
 }
 
 func (c Config) open(p place) (*os.File, error) {
-	const flags = unix.O_RDONLY | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
+	var root rooted.Root
+	var err error
 	if p.pid == 0 {
-		root := c.Root
-		if root == "" {
-			root = "/"
-		}
-		return os.OpenFile(filepath.Join(root, p.file), flags, 0)
-	}
-	if c.Proc == nil || p.pid < 0 {
-		return nil, fs.ErrNotExist
-	}
-	rootFlags := unix.O_PATH | unix.O_DIRECTORY | unix.O_CLOEXEC
-	if !c.Proc.IsMounted() {
-		// In a recorded tree a link would lead to this host's files.
-		rootFlags |= unix.O_NOFOLLOW
-	}
-	root, err := unix.Open(filepath.Join(c.Proc.Root(), strconv.FormatInt(p.pid, 10), "root"), rootFlags, 0)
-	if errors.Is(err, unix.ENOTDIR) {
-		return nil, fs.ErrNotExist
+		root, err = rooted.Open(c.Root)
+	} else {
+		root, err = rooted.OfProcess(c.Proc, p.pid)
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer unix.Close(root)
-	// A link in there may name any path; it must stay in there
-	// (openat2(2), since Linux 5.6).
-	fd, err := unix.Openat2(root, p.file, &unix.OpenHow{
-		Flags:   flags,
-		Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS,
-	})
-	if errors.Is(err, unix.ENOSYS) {
-		return nil, fmt.Errorf("%w: files of other mount namespaces need Linux 5.6", tables.ErrUnavailable)
-	}
+	defer root.Close()
+	fd, err := root.Open("/"+p.file, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
 		return nil, err
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"sockql/tables/internal/procfs"
 )
 
 // A Mount is a network namespace that a bind mount keeps alive and names. This
@@ -132,34 +134,17 @@ func parseMounts(table []byte, pid int32, dst []Mount) []Mount {
 		if !bytes.Contains(line, []byte(" - nsfs ")) {
 			continue
 		}
-		fields := bytes.Fields(line)
-		if len(fields) < 5 {
+		m, err := procfs.ParseMount(bytes.TrimSuffix(line, []byte{'\n'}))
+		if err != nil || m.Type != "nsfs" {
 			continue
 		}
-		number, isNet := bytes.CutPrefix(fields[3], []byte("net:["))
-		number, closed := bytes.CutSuffix(number, []byte("]"))
-		inode, err := strconv.ParseUint(string(number), 10, 64)
+		number, isNet := strings.CutPrefix(m.Root, "net:[")
+		number, closed := strings.CutSuffix(number, "]")
+		inode, err := strconv.ParseUint(number, 10, 64)
 		if !isNet || !closed || err != nil {
 			continue
 		}
-		dst = append(dst, Mount{Inode: inode, Path: unescape(fields[4]), PID: pid})
+		dst = append(dst, Mount{Inode: inode, Path: m.Path, PID: pid})
 	}
 	return dst
-}
-
-// unescape undoes the octal escapes in which the kernel writes space, tab,
-// newline and backslash (mangle_path, fs/seq_file.c).
-func unescape(field []byte) string {
-	var b strings.Builder
-	for i := 0; i < len(field); i++ {
-		if field[i] == '\\' && i+3 < len(field) {
-			if n, err := strconv.ParseUint(string(field[i+1:i+4]), 8, 8); err == nil {
-				b.WriteByte(byte(n))
-				i += 3
-				continue
-			}
-		}
-		b.WriteByte(field[i])
-	}
-	return b.String()
 }

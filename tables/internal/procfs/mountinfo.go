@@ -87,7 +87,7 @@ func (p *FS) HidePID() (HidePID, error) {
 func parseHidePID(b []byte, major, minor uint32) (HidePID, error) {
 	device := fmt.Sprintf("%d:%d", major, minor)
 	for line := range bytes.SplitSeq(b, []byte{'\n'}) {
-		if m, err := parseMount(line); err == nil && m.Device == device && m.Type == "proc" {
+		if m, err := ParseMount(line); err == nil && m.Device == device && m.Type == "proc" {
 			return parseHideOptions([]byte(m.SuperOptions))
 		}
 	}
@@ -175,7 +175,7 @@ func (p *FS) Mounts(yield func(*Mount) bool) error {
 			if len(line) == 0 {
 				continue
 			}
-			m, err := parseMount(line)
+			m, err := ParseMount(line)
 			if err != nil {
 				errs = append(errs, err)
 				continue
@@ -188,9 +188,9 @@ func (p *FS) Mounts(yield func(*Mount) bool) error {
 	})
 }
 
-// parseMount reads a line of show_mountinfo (fs/proc_namespace.c). Optional
+// ParseMount reads a line of show_mountinfo (fs/proc_namespace.c). Optional
 // fields stand before the lone hyphen; options may be missing behind it.
-func parseMount(line []byte) (Mount, error) {
+func ParseMount(line []byte) (Mount, error) {
 	c := cursor{line: line}
 	m := Mount{ID: c.dec32("mount ID"), Parent: c.dec32("parent ID"), Device: string(c.token("device"))}
 	m.Root, m.Path = unescapeMount(c.token("root")), unescapeMount(c.token("mount point"))

@@ -22,13 +22,13 @@ func TestParseMount(t *testing.T) {
 			ID: 1, Parent: 1, Device: "0:2", Root: "/", Path: "/", Options: "rw", Type: "tmpfs", SuperOptions: "rw,size=1k"},
 		`1 1 0:2 / / rw - tmpfs none `: {ID: 1, Parent: 1, Device: "0:2", Root: "/", Path: "/", Options: "rw", Type: "tmpfs", Source: "none"},
 	} {
-		got, err := parseMount([]byte(line))
+		got, err := ParseMount([]byte(line))
 		if diff := cmp.Diff(want, got); diff != "" || err != nil {
 			t.Errorf("%s: %v\n%s", line, err, diff)
 		}
 	}
 	for _, line := range []string{"", "1", "x 1 0:2 / / rw - tmpfs none rw", "1 1 0:2 / / rw tmpfs none rw", "1 1 0:2 / / rw -"} {
-		if m, err := parseMount([]byte(line)); err == nil {
+		if m, err := ParseMount([]byte(line)); err == nil {
 			t.Errorf("%q: %+v, want an error", line, m)
 		}
 	}
@@ -101,7 +101,7 @@ func FuzzMount(f *testing.F) {
 	f.Add([]byte(`36 35 98:0 /mnt1 /mnt\040 rw,noatime master:1 - ext3 /dev/root rw,errors=continue`))
 	f.Add([]byte(`1 1 0:2 / / rw - tmpfs  rw`))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		m, err := parseMount(line)
+		m, err := ParseMount(line)
 		if err != nil {
 			return
 		}
