@@ -313,6 +313,44 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
+// TestConnections finds a connection that is nowhere but in a message, and
+// those that Ownerless finds, too.
+func TestConnections(t *testing.T) {
+	s, ns := open(t), kerneltest.NewNamespace(t)
+	client, server := ns.Pair(t, ns.Listen(t, "127.0.0.1:0"))
+	inode, local := server.Inode(), server.Local()
+	ns.InFlight(t, server)
+	waiting := ns.Dial(t, ns.Listen(t, "127.0.0.1:0"))
+	for _, fields := range []socket.Fields{0, socket.AllFields} {
+		req := inside(ns)
+		req.Fields = fields
+		all := collect(t, func(yield func(*socket.Socket, ID) bool) error { return s.Connections(t.Context(), &req, yield) })
+		byInode := map[uint64]found{}
+		for _, f := range all {
+			byInode[f.Inode] = f
+			if f.PID != -1 || f.Kind != socket.TCP4 || f.Netns != ns.Inode || f.Known&socket.FieldAddresses&^fields != 0 {
+				t.Errorf("%v", f)
+			}
+		}
+		if len(all) != 4 {
+			t.Errorf("%d connections, want 4: %v", len(all), all)
+		}
+		for _, want := range []uint64{client.Inode(), waiting.Inode(), inode, 0} {
+			if _, there := byInode[want]; !there {
+				t.Errorf("fields %x: inode %d is missing in %v", fields, want, all)
+			}
+		}
+		if f := byInode[inode]; f.LocalPort != local.Port() || fields != 0 && f.Local != local.Addr() {
+			t.Errorf("in flight: %v, want %v", f, local)
+		}
+	}
+	for _, f := range s.collect(t, inside(ns)) {
+		if f.Inode == inode {
+			t.Errorf("in flight, and in a descriptor table: %v", f)
+		}
+	}
+}
+
 func TestMPTCP(t *testing.T) {
 	s, ns := open(t), kerneltest.NewNamespace(t)
 	listener, client, server := ns.MPTCP(t)

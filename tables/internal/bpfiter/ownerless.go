@@ -65,11 +65,28 @@ func (s *Source) Namespaces() ([]Namespace, error) {
 // context's cause when ctx ends. The error wraps tables.ErrUnavailable if the
 // kernel does not take the program or keeps its table elsewhere.
 func (s *Source) Ownerless(ctx context.Context, req *socket.Request, yield func(*socket.Socket, ID) bool) error {
+	// Nothing restricts the holders of sockets that have none.
+	return s.connections(ctx, req, ask(req, true), yield)
+}
+
+// Connections is [Source.Ownerless] for connections that a file refers to, too:
+// with the inode of their file, and without a holder like the others. Who has
+// gone over all descriptors finds among them those that are in none, but in a
+// message (SCM_RIGHTS, unix(7)) or a ring of io_uring(7).
+func (s *Source) Connections(ctx context.Context, req *socket.Request, yield func(*socket.Socket, ID) bool) error {
+	q := ask(req, true)
+	q.want |= wantFiled
+	return s.connections(ctx, req, q, yield)
+}
+
+// wantFiled is FIELD_FILED of bpf/record.h.
+const wantFiled = 1 << 30
+
+func (s *Source) connections(ctx context.Context, req *socket.Request, q *question, yield func(*socket.Socket, ID) bool) error {
 	if req.Kinds&OwnerlessKinds == 0 || req.PIDs != nil {
 		return nil
 	}
-	// Nothing restricts the holders of sockets that have none.
-	return s.withHash(ask(req, true), func(h *hashWalk) error {
+	return s.withHash(q, func(h *hashWalk) error {
 		list, err := h.namespaces()
 		if err != nil {
 			return err

@@ -198,14 +198,6 @@ INLINE void emit(struct seq_file *seq, struct entry *e, u32 size)
 	bpf_seq_write(seq, e, size);
 }
 
-/* tcp_size returns the size of the record of a TCP socket. */
-INLINE u32 tcp_size(void)
-{
-	if (wanted() & TCP_FIELDS)
-		return sizeof(struct record) + sizeof(struct tcp_part);
-	return wanted() & ~SHORT_FIELDS ? sizeof(struct record) : SHORT_RECORD;
-}
-
 /*
  * show_subflow shows a TCP connection of an MPTCP one, which has the latter's
  * inode, as sock_diag does.

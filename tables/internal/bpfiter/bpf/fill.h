@@ -74,6 +74,14 @@ INLINE u32 wanted_lists(void)
 	return config.lists & limit.lists;
 }
 
+/* tcp_size returns the size of the record of a TCP socket. */
+INLINE u32 tcp_size(void)
+{
+	if (wanted() & TCP_FIELDS)
+		return sizeof(struct record) + sizeof(struct tcp_part);
+	return wanted() & ~(SHORT_FIELDS | FIELD_FILED) ? sizeof(struct record) : SHORT_RECORD;
+}
+
 struct {
 	UINT(type, BPF_MAP_TYPE_HASH);
 	UINT(max_entries, 65536);

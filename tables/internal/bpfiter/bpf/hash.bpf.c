@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The network namespaces, and the entries of the hash table of established
- * TCP connections that belong to no file. Both are asked for by
- * BPF_PROG_TEST_RUN, which runs a raw_tp program in an RCU section.
+ * TCP connections: those that belong to no file, and with FIELD_FILED all of
+ * them. Both are asked for by BPF_PROG_TEST_RUN, which runs a raw_tp program in
+ * an RCU section.
  *
  * The table is read without its locks. An entry counts only if it still stands
  * where it was found after it was read.
@@ -123,9 +124,11 @@ INLINE bool fill_entry(struct record *r, struct tcp_part *t, struct sock_common 
 	bool full = state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV;
 	u16 port;
 	if (full) {
-		struct socket *s = probe(sk, sk_socket);
-		if (s && probe(s, file))
-			return 0; /* some descriptor's */
+		if (!(wanted() & FIELD_FILED)) {
+			struct socket *s = probe(sk, sk_socket);
+			if (s && probe(s, file))
+				return 0; /* some descriptor's */
+		}
 		struct inet_sock *inet = (void *)skc;
 		port = swap16(probe(inet, inet_sport));
 	} else {
@@ -191,8 +194,8 @@ static long next_entry(u32 i, struct walk *w)
 	}
 	if (wanted) {
 		r->pid = r->tid = r->fd = ~0;
-		r->size = sizeof(*r) + sizeof(*t);
-		out->used = used + sizeof(*r) + sizeof(*t);
+		r->size = tcp_size();
+		out->used = used + r->size;
 	}
 	w->link = &node->next;
 	return 0;

@@ -46,6 +46,9 @@ enum field {
 	FIELD_NETLINK_PORT = 1 << 29,
 };
 
+/* Beside the fields: connections that belong to a file are wanted, too. */
+#define FIELD_FILED (1 << 30)
+
 /* What a restricted list is of. */
 enum list {
 	LIST_PID, LIST_NETNS, LIST_LOCAL_PORT, LIST_REMOTE_PORT,
