@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -166,8 +167,12 @@ func (h *Host) execute(ctx context.Context, path string) error {
 	// known here before it runs; on Windows it gives 1.
 	cmd.Env = append(os.Environ(), "OSQUERY_EXTENSION=1")
 	cmd.Stdout, cmd.Stderr = h.cfg.Output, h.cfg.Output
-	// An interrupt at the prompt is not meant for it.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// An interrupt at the prompt is not meant for it. A host that is killed takes
+	// it along: the signal comes when the thread ends that has started it
+	// (prctl(2), PR_SET_PDEATHSIG).
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = killAfter
 	if err := cmd.Start(); err != nil {
