@@ -19,6 +19,7 @@ import (
 	"sockql/engine/pack"
 	"sockql/engine/resultlog"
 	"sockql/engine/schedule"
+	"sockql/extension/host"
 	"sockql/tables"
 )
 
@@ -31,7 +32,11 @@ type Config struct {
 	// OsqueryVersion is the version of osquery that packs may ask for.
 	OsqueryVersion string
 	// Engine builds the engine, with further tables.
-	Engine func(Sources, []tables.Table) (*engine.Engine, error)
+	Engine func(Sources, []tables.Table, engine.Limits) (*engine.Engine, error)
+	// Extensions adds the tables that tell of extensions to the engine and, if
+	// they are wanted, begins to serve extensions; nil if there can be none. The
+	// function says which tables are offered.
+	Extensions func(_ context.Context, _ host.Config, wanted bool, _ func(string) bool, _ *engine.Engine) (Extensions, error)
 }
 
 // Sources says where tables take their rows from.
@@ -119,11 +124,14 @@ func (c *Config) check(ctx context.Context, f *flags) int {
 	for _, err := range f.options(conf.Options, true) {
 		fmt.Fprintf(c.Stderr, "warning: %v\n", err)
 	}
-	conn, err := c.open(f, &schedule.Board{})
+	// A daemon that runs has its own socket.
+	f.extensionsSocket, f.ephemeral = "", true
+	status := slog.New(slog.NewTextHandler(c.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	conn, closeAll, err := c.open(ctx, f, &schedule.Board{}, status)
 	if err != nil {
 		return c.report(err)
 	}
-	defer conn.Close()
+	defer closeAll()
 	wrong := schedule.Check(ctx, schedule.Conn(conn), conf)
 	for _, w := range wrong {
 		fmt.Fprintf(c.Stderr, "error: %s\n", w)
@@ -134,16 +142,45 @@ func (c *Config) check(ctx context.Context, f *flags) int {
 	return 0
 }
 
-func (c *Config) open(f *flags, board *schedule.Board) (*engine.Conn, error) {
+// engine builds the engine with the tables of a board.
+func (c *Config) engine(f *flags, board *schedule.Board) (*engine.Engine, error) {
 	own, err := board.Tables()
 	if err != nil {
 		return nil, err
 	}
-	eng, err := c.Engine(Sources{Proc: f.proc, Source: f.source, Offered: f.offered}, own)
-	if err != nil {
-		return nil, err
+	limit := f.memoryLimit()
+	if limit == 0 {
+		limit = -1
 	}
-	return eng.Open()
+	return c.Engine(Sources{Proc: f.proc, Source: f.source, Offered: f.offered}, own, engine.Limits{HeapBytes: limit})
+}
+
+// open opens a connection to an engine that has extensions, and returns what
+// closes both.
+func (c *Config) open(ctx context.Context, f *flags, board *schedule.Board, log *slog.Logger) (*engine.Conn, func() error, error) {
+	eng, err := c.engine(f, board)
+	if err != nil {
+		return nil, nil, err
+	}
+	extensions, err := c.loadExtensions(ctx, f, eng, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	conn, err := eng.Open()
+	closeAll := func() error {
+		var errs []error
+		if conn != nil {
+			errs = append(errs, conn.Close())
+		}
+		if extensions != nil {
+			errs = append(errs, extensions.Close())
+		}
+		return errors.Join(errs...)
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, closeAll())
+	}
+	return conn, closeAll, nil
 }
 
 // A worker is the process that runs the queries.
@@ -164,7 +201,8 @@ func (c *Config) work(ctx context.Context, f *flags, useless []string) (err erro
 		return err
 	}
 	refused := f.options(conf.Options, true)
-	status, err := c.status(f)
+	sinks := c.sinks(f)
+	status, err := c.status(f, sinks)
 	if err != nil {
 		return err
 	}
@@ -188,16 +226,16 @@ func (c *Config) work(ctx context.Context, f *flags, useless []string) (err erro
 		}
 		defer remove()
 	}
-	if err := w.openStore(); err != nil {
+	if err := w.openStore(sinks); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, w.store.Close()) }()
 	board := &schedule.Board{}
-	conn, err := c.open(f, board)
+	conn, closeAll, err := c.open(ctx, f, board, w.log)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { err = errors.Join(err, closeAll()) }()
 	if w.host, err = identity(f, w.store); err != nil {
 		return err
 	}
@@ -293,32 +331,63 @@ func countQueries(c *pack.Config) (n int) {
 
 func summary(c *pack.Config) string { return fmt.Sprintf("%d queries", countQueries(c)) }
 
-// status makes the status log.
-func (c *Config) status(f *flags) (*resultlog.Status, error) {
-	levels := []slog.Level{slog.LevelInfo, slog.LevelWarn, slog.LevelError}
-	level := func(n int) slog.Level { return levels[min(max(n, 0), 2)] }
+// sinks makes the loggers that flags name.
+func (c *Config) sinks(f *flags) (sinks []resultlog.Sink) {
+	if f.disableLogging {
+		return nil
+	}
+	for name := range strings.SplitSeq(f.loggerPlugin, ",") {
+		switch name {
+		case "filesystem":
+			fs := &resultlog.Filesystem{Dir: f.loggerPath, Mode: f.mode(), RotateFiles: f.loggerRotateFiles}
+			if f.loggerRotate {
+				fs.RotateSize = f.loggerRotateSize
+			}
+			sinks = append(sinks, fs)
+		case "stdout":
+			sinks = append(sinks, &resultlog.Stdout{W: c.Stdout})
+		case "syslog":
+			sinks = append(sinks, &resultlog.Syslog{Facility: f.syslogFacility, CEE: f.syslogCEE})
+		}
+	}
+	return sinks
+}
+
+// status makes the status log. As in osqueryd, standard error does not get what
+// standard output gets.
+func (c *Config) status(f *flags, sinks []resultlog.Sink) (*resultlog.Status, error) {
+	// glog's numbers of levels; 3, fatal, is above all that is logged here.
+	levels := []slog.Level{slog.LevelInfo, slog.LevelWarn, slog.LevelError, slog.LevelError + 1}
+	level := func(n int) slog.Level { return levels[min(max(n, 0), 3)] }
 	s := resultlog.StatusConfig{
 		Mode: f.mode(), Min: level(f.loggerMinStatus),
 		Stderr: c.Stderr, MinStderr: level(f.loggerMinStderr), Human: c.Human,
 	}
-	if !f.disableLogging && f.has("filesystem") {
-		if err := os.MkdirAll(f.loggerPath, 0o750); err != nil {
-			return nil, fmt.Errorf("daemon: logger_path: %w", err)
+	if !f.loggerStderr {
+		s.MinStderr = level(3)
+	}
+	for _, k := range sinks {
+		switch k := k.(type) {
+		case *resultlog.Filesystem:
+			if err := os.MkdirAll(f.loggerPath, 0o750); err != nil {
+				return nil, fmt.Errorf("daemon: logger_path: %w", err)
+			}
+			s.Dir = f.loggerPath
+		case *resultlog.Stdout:
+			s.MinStderr = level(3)
+			s.Sinks = append(s.Sinks, k)
+		case resultlog.StatusSink:
+			s.Sinks = append(s.Sinks, k)
 		}
-		s.Dir = f.loggerPath
 	}
 	return resultlog.NewStatus(s), nil
 }
 
-func (f *flags) has(logger string) bool {
-	return strings.Contains(","+f.loggerPlugin+",", ","+logger+",")
-}
-
-// openStore opens the state and names the loggers.
-func (w *worker) openStore() error {
+// openStore opens the state and has it deliver to sinks.
+func (w *worker) openStore(sinks []resultlog.Sink) error {
 	f := w.flags
 	path := f.databasePath
-	if f.ephemeral || f.disableDatabase {
+	if f.inMemory() {
 		path = ""
 	} else if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path += ".sockql" // osqueryd's own database is a directory
@@ -331,23 +400,10 @@ func (w *worker) openStore() error {
 	if moved != nil {
 		w.log.Error("The state of queries is lost", "error", moved)
 	}
-	var sinks []resultlog.Sink
-	if !f.disableLogging {
-		for name := range strings.SplitSeq(f.loggerPlugin, ",") {
-			switch name {
-			case "filesystem":
-				fs := &resultlog.Filesystem{Dir: f.loggerPath, Mode: f.mode(), RotateFiles: f.loggerRotateFiles}
-				if f.loggerRotate {
-					fs.RotateSize = f.loggerRotateSize
-				}
-				if err := fs.Create(); err != nil {
-					w.log.Error("Cannot write results", "error", err)
-				}
-				sinks = append(sinks, fs)
-			case "stdout":
-				sinks = append(sinks, &resultlog.Stdout{W: w.config.Stdout})
-			case "syslog":
-				sinks = append(sinks, &resultlog.Syslog{Facility: f.syslogFacility, CEE: f.syslogCEE})
+	for _, k := range sinks {
+		if fs, ok := k.(*resultlog.Filesystem); ok {
+			if err := fs.Create(); err != nil {
+				w.log.Error("Cannot write results", "error", err)
 			}
 		}
 	}

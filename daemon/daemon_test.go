@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -32,44 +33,44 @@ func TestMain(m *testing.M) {
 	defer stop()
 	os.Exit(Main(ctx, Config{
 		Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, OsqueryVersion: "5.23.0",
-		Engine: func(from Sources, further []tables.Table) (*engine.Engine, error) {
+		Engine: func(from Sources, further []tables.Table, limits engine.Limits) (*engine.Engine, error) {
 			all, err := builtin.Tables(builtin.Config{Proc: from.Proc, Source: from.Source})
 			if err != nil {
 				return nil, err
 			}
 			all = slices.DeleteFunc(append(all, further...), func(t tables.Table) bool { return !from.Offered(t.Schema().Name) })
-			return engine.New(engine.Config{Tables: all, Functions: sqlfunc.All(sqlfunc.Config{}), Collations: sqlfunc.Collations()})
+			return engine.New(engine.Config{Tables: all, Functions: sqlfunc.All(sqlfunc.Config{}), Collations: sqlfunc.Collations(), Limits: limits})
 		},
 	}, os.Args[2:]))
 }
 
-// A host is a directory with all that a daemon reads and writes.
-type host struct {
+// A site is a directory with all that a daemon reads and writes.
+type site struct {
 	t   *testing.T
 	dir string
 }
 
-func newHost(t *testing.T, config string) *host {
-	h := &host{t: t, dir: t.TempDir()}
+func newSite(t *testing.T, config string) *site {
+	h := &site{t: t, dir: t.TempDir()}
 	h.write("osquery.conf", config)
 	return h
 }
 
-func (h *host) path(name string) string { return filepath.Join(h.dir, name) }
+func (h *site) path(name string) string { return filepath.Join(h.dir, name) }
 
-func (h *host) write(name, text string) {
+func (h *site) write(name, text string) {
 	h.t.Helper()
 	if err := os.WriteFile(h.path(name), []byte(text), 0o600); err != nil {
 		h.t.Fatal(err)
 	}
 }
 
-func (h *host) read(name string) string {
+func (h *site) read(name string) string {
 	text, _ := os.ReadFile(h.path(name))
 	return string(text)
 }
 
-func (h *host) command(args ...string) *exec.Cmd {
+func (h *site) command(args ...string) *exec.Cmd {
 	args = append([]string{"daemon", "--config_path=" + h.path("osquery.conf"), "--database_path", h.path("state"),
 		"--logger_path=" + h.path("log"), "--pidfile=" + h.path("pid")}, args...)
 	cmd := exec.Command(os.Args[0], args...)
@@ -80,7 +81,7 @@ func (h *host) command(args ...string) *exec.Cmd {
 }
 
 // run runs a command to its end.
-func (h *host) run(args ...string) (status int, stdout, stderr string) {
+func (h *site) run(args ...string) (status int, stdout, stderr string) {
 	h.t.Helper()
 	var out, errs bytes.Buffer
 	cmd := h.command(args...)
@@ -94,7 +95,7 @@ func (h *host) run(args ...string) (status int, stdout, stderr string) {
 const oneQuery = `{"schedule": {"q": {"query": "select 'v' as v", "interval": 3600}}}`
 
 func TestOnce(t *testing.T) {
-	h := newHost(t, oneQuery)
+	h := newSite(t, oneQuery)
 	for range 2 { // the second time nothing is due
 		if status, _, stderr := h.run("--once", "--host_identifier=specified", "--specified_identifier", "h", "--nologger_numerics"); status != 0 {
 			t.Fatalf("status is %d: %s", status, stderr)
@@ -107,9 +108,19 @@ func TestOnce(t *testing.T) {
 	if _, err := os.Stat(h.path("pid")); err == nil {
 		t.Error("the pidfile is left")
 	}
-	status, stdout, _ := h.run("--once", "--ephemeral", "--logger_plugin=stdout", "--disable_watchdog")
-	if status != 0 || !strings.Contains(stdout, `"columns":{"v":"v"}`) {
-		t.Errorf("status is %d, standard output %s", status, stdout)
+	// Standard output has results and, in osquery's form, the status log.
+	status, stdout, stderr := h.run("--once", "--ephemeral", "--logger_plugin=stdout", "--disable_watchdog")
+	if status != 0 || !strings.Contains(stdout, `"columns":{"v":"v"}`) || stderr != "" {
+		t.Errorf("status is %d, standard output %s, standard error %s", status, stdout, stderr)
+	}
+	if want := `(?m)^severity=0 location=scheduler\.go:\d+ message=Storing initial results for new scheduled query: q$`; !regexp.MustCompile(want).MatchString(stdout) {
+		t.Errorf("standard output is %s, want %s", stdout, want)
+	}
+	if _, stdout, _ = h.run("--once", "--ephemeral", "--logger_plugin=stdout", "--logger_min_status=3"); strings.Contains(stdout, "severity") {
+		t.Errorf("standard output is %s", stdout)
+	}
+	if _, _, stderr = h.run("--once", "--ephemeral", "--nologger_stderr"); stderr != "" {
+		t.Errorf("standard error is %s", stderr)
 	}
 }
 
@@ -136,7 +147,7 @@ func TestConfigurations(t *testing.T) {
 		"flagfile":     {oneQuery, []string{"--flagfile=DIR/flags", "--config_check"}, 1, `DIR/flags": unknown command line flag "bad"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHost(t, tt.config)
+			h := newSite(t, tt.config)
 			h.write("flags", "# comment\n\n--verbose\n--bad=1\n")
 			for i := range tt.args {
 				tt.args[i] = strings.ReplaceAll(tt.args[i], "DIR", h.dir)
@@ -182,7 +193,7 @@ func (m *manager) await(text string) string {
 }
 
 // start starts a daemon under a manager.
-func (h *host) start(args ...string) (*exec.Cmd, *manager) {
+func (h *site) start(args ...string) (*exec.Cmd, *manager) {
 	h.t.Helper()
 	m := newManager(h.t, h.path("notify"))
 	cmd := h.command(args...)
@@ -204,7 +215,7 @@ func (h *host) start(args ...string) (*exec.Cmd, *manager) {
 func TestSignals(t *testing.T) {
 	for _, args := range [][]string{{"--disable_watchdog"}, nil} {
 		t.Run(fmt.Sprint(args), func(t *testing.T) {
-			h := newHost(t, oneQuery)
+			h := newSite(t, oneQuery)
 			cmd, m := h.start(args...)
 			m.await("READY=1\nSTATUS=1 queries")
 			m.await("WATCHDOG=1")
@@ -246,7 +257,7 @@ func TestSignals(t *testing.T) {
 }
 
 // workerOf finds the process that writes the status log.
-func (h *host) workerOf() int {
+func (h *site) workerOf() int {
 	h.t.Helper()
 	link, err := os.Readlink(h.path("log/osqueryd.INFO"))
 	if err != nil {
@@ -260,7 +271,7 @@ func (h *host) workerOf() int {
 }
 
 func TestWatchdogRestarts(t *testing.T) {
-	h := newHost(t, `{"schedule": {"endless": {"query": "with recursive r(n) as (select 1 union all select n + 1 from r) select count(*) from r", "interval": 1}}}`)
+	h := newSite(t, `{"schedule": {"endless": {"query": "with recursive r(n) as (select 1 union all select n + 1 from r) select count(*) from r", "interval": 1}}}`)
 	cmd, m := h.start("--watchdog_delay=0", "--watchdog_utilization_limit=1", "--watchdog_latency_limit=3", "--schedule_query_timeout=10m")
 	m.await("READY=1")
 	first := h.workerOf()
@@ -283,7 +294,7 @@ func TestWatchdogRestarts(t *testing.T) {
 }
 
 func TestWorkerDies(t *testing.T) {
-	h := newHost(t, oneQuery)
+	h := newSite(t, oneQuery)
 	cmd, m := h.start()
 	m.await("READY=1")
 	syscall.Kill(h.workerOf(), syscall.SIGKILL)
@@ -341,8 +352,8 @@ func TestJudge(t *testing.T) {
 
 func TestSettings(t *testing.T) {
 	f := newFlags()
-	useless, err := f.parse([]string{"--logger-event-type=false", "--decorations_top_level", "--tls_hostname", "x", "--noverbose", "--disable_events=true", "--schedule_epoch=7"})
-	if err != nil || !slices.Equal(useless, []string{"tls_hostname", "disable_events"}) {
+	useless, err := f.parse([]string{"--logger-event-type=false", "--decorations_top_level", "--tls_hostname", "x", "--noverbose", "--disable_events=true", "--noutc", "--carver_expiry=1", "--schedule_epoch=7"})
+	if err != nil || !slices.Equal(useless, []string{"tls_hostname", "disable_events", "noutc", "carver_expiry"}) {
 		t.Fatalf("useless are %q, %v", useless, err)
 	}
 	if refused := f.options(map[string]string{"schedule_splay_percent": "0", "logger_path": "/x", "pack_delimiter": "/"}, false); refused != nil {
@@ -351,11 +362,17 @@ func TestSettings(t *testing.T) {
 	got := f.settings(nil)
 	want := schedule.Settings{
 		Delimiter: "/", DefaultInterval: 3600, Epoch: 7, DiscoveryInterval: 3600, Timeout: 2 * time.Minute,
-		ResultBytes: 64 << 20, Decorators: true,
+		ResultBytes: 64 << 20, MemoryBytes: 150 << 20, Decorators: true,
 	}
 	want.Format.TopLevel = true
 	if got.HostIdentifier = nil; fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) || f.loggerPath == "/x" {
 		t.Errorf("settings are %+v, want %+v", got, want)
+	}
+	for memory, want := range map[string]int64{"0": 75 << 20, "-1": 0, "1000": 1000} {
+		g := newFlags()
+		if _, err := g.parse([]string{"--watchdog_level=1", "--schedule_memory_max=" + memory}); err != nil || g.memoryLimit() != want {
+			t.Errorf("with --schedule_memory_max=%s a query may take %d bytes, want %d (%v)", memory, g.memoryLimit(), want, err)
+		}
 	}
 	if !f.offered("t") {
 		t.Error("t is not offered")

@@ -31,6 +31,7 @@ type flags struct {
 	loggerRotateFiles                         int
 	loggerEvents, snapshotEvents, numerics    bool
 	loggerMinStatus, loggerMinStderr          int
+	loggerStderr                              bool
 	syslogFacility                            int
 	syslogCEE, disableLogging                 bool
 	bufferedLogMax                            int64
@@ -41,12 +42,16 @@ type flags struct {
 	logNames, verbose                         bool
 	delimiter                                 string
 	queryTimeout                              time.Duration
-	resultMax                                 int64
+	resultMax, memoryMax                      int64
 	disableWatchdog                           bool
 	watchdogLevel                             int
 	watchdogMemory, watchdogCPU               uint64
 	watchdogLatency, watchdogDelay            uint64
 	proc, source, enableTables, disableTables string
+	extensionFiles, extensionsAutoload        string
+	extensionsSocket, extensionsRequire       string
+	extensionsTimeout, extensionsInterval     uint64
+	disableExtensions, allowUnsafe            bool
 }
 
 // startupOnly are flags that options of a configuration cannot change: the
@@ -56,16 +61,18 @@ var startupOnly = []string{
 	"database_path", "disable_database", "ephemeral", "pidfile", "logger_mode", "disable_watchdog", "watchdog_level",
 	"watchdog_memory_limit", "watchdog_utilization_limit", "watchdog_latency_limit", "watchdog_delay", "proc", "source",
 	"logger_plugin", "logger_path", "logger_rotate", "logger_rotate_size", "logger_rotate_max_files", "logger_min_status",
-	"logger_min_stderr", "logger_syslog_facility", "logger_syslog_prepend_cee", "buffered_log_max", "disable_logging",
-	"verbose", "enable_tables", "disable_tables",
+	"logger_min_stderr", "logger_stderr", "logger_syslog_facility", "logger_syslog_prepend_cee", "buffered_log_max", "disable_logging",
+	"verbose", "enable_tables", "disable_tables", "extension", "extensions_autoload", "extensions_socket",
+	"extensions_require", "extensions_timeout", "extensions_interval", "disable_extensions", "allow_unsafe",
+	"schedule_memory_max",
 }
 
 // lateOptions are those of startupOnly that osqueryd takes from its options, and
 // so does this daemon when it starts.
 var lateOptions = []string{
 	"logger_plugin", "logger_path", "logger_rotate", "logger_rotate_size", "logger_rotate_max_files", "logger_min_status",
-	"logger_min_stderr", "logger_syslog_facility", "logger_syslog_prepend_cee", "buffered_log_max", "disable_logging", "verbose",
-	"enable_tables", "disable_tables",
+	"logger_min_stderr", "logger_stderr", "logger_syslog_facility", "logger_syslog_prepend_cee", "buffered_log_max", "disable_logging", "verbose",
+	"enable_tables", "disable_tables", "schedule_memory_max",
 }
 
 func newFlags() *flags {
@@ -92,6 +99,7 @@ func newFlags() *flags {
 	s.BoolVar(&f.snapshotEvents, "logger_snapshot_event_type", false, "log each row of a snapshot by itself")
 	s.BoolVar(&f.numerics, "logger_numerics", false, "log numbers without quotes")
 	s.IntVar(&f.loggerMinStatus, "logger_min_status", 0, "least level of the status log: 0 info, 1 warning, 2 error")
+	s.BoolVar(&f.loggerStderr, "logger_stderr", true, "write the status log to standard error, unless stdout takes it")
 	s.IntVar(&f.loggerMinStderr, "logger_min_stderr", 0, "least level on standard error")
 	s.IntVar(&f.syslogFacility, "logger_syslog_facility", 19, "facility of syslog, 0 to 23")
 	s.BoolVar(&f.syslogCEE, "logger_syslog_prepend_cee", false, "put @cee: before lines in syslog")
@@ -111,6 +119,7 @@ func newFlags() *flags {
 	s.StringVar(&f.delimiter, "pack_delimiter", "_", "what joins the names of packs and queries")
 	s.DurationVar(&f.queryTimeout, "schedule_query_timeout", 2*time.Minute, "end a query that takes longer")
 	s.Int64Var(&f.resultMax, "schedule_result_max", 64<<20, "end a query whose result takes more `BYTES`")
+	s.Int64Var(&f.memoryMax, "schedule_memory_max", 0, "end a query that takes more `BYTES` of memory; 0 for three quarters of the watchdog's limit, -1 for any")
 	s.BoolVar(&f.disableWatchdog, "disable_watchdog", false, "run without the parent that watches")
 	s.IntVar(&f.watchdogLevel, "watchdog_level", 0, "limits of the watchdog: 0 normal, 1 restrictive, -1 off")
 	s.Uint64Var(&f.watchdogMemory, "watchdog_memory_limit", 0, "memory in `MB` instead of the level's")
@@ -121,23 +130,40 @@ func newFlags() *flags {
 	s.StringVar(&f.source, "source", "auto", "where sockets come from: auto, netlink, procfs")
 	s.StringVar(&f.enableTables, "enable_tables", "", "offer only these tables, separated by commas")
 	s.StringVar(&f.disableTables, "disable_tables", "", "offer all tables but these")
+	s.StringVar(&f.extensionFiles, "extension", "", "start these extensions, `FILES` separated by commas")
+	s.StringVar(&f.extensionsAutoload, "extensions_autoload", defaultAutoload, "the `FILE` that lists extensions to start")
+	s.StringVar(&f.extensionsSocket, "extensions_socket", "", "the `PATH` of the socket on which extensions register; empty for one beside the state")
+	s.StringVar(&f.extensionsRequire, "extensions_require", "", "wait for extensions of these `NAMES`, separated by commas, before the first query")
+	s.Uint64Var(&f.extensionsTimeout, "extensions_timeout", 3, "how many `SECONDS` extensions may take to register")
+	s.Uint64Var(&f.extensionsInterval, "extensions_interval", 3, "ask every so many `SECONDS` whether extensions are there")
+	s.BoolVar(&f.disableExtensions, "disable_extensions", false, "neither start extensions nor let any register")
+	s.BoolVar(&f.allowUnsafe, "allow_unsafe", false, "start extensions whatever the permissions of their files")
 	return f
 }
 
 // foreign are flags of osqueryd's that ask for parts that this daemon does not
-// have, or for what it does anyway. They are accepted and have no effect.
-var foreign = []string{
-	"config_plugin", "config_enable_backup", "daemonize", "force", "alarm_timeout", "disable_events", "disable_audit", "disable_caching",
-	"disable_carver", "disable_distributed", "disable_enrollment", "disable_extensions", "disable_memory", "disable_tables_cache",
-	"enable_extensions_watchdog", "enable_file_events", "enable_watchdog_debug", "enable_numeric_monitoring", "enable_foreign",
-	"events_expiry", "events_max", "events_optimize", "extensions_autoload", "extensions_interval", "extensions_require",
-	"extensions_socket", "extensions_timeout", "enroll_secret_path", "enroll_secret_env", "enroll_tls_endpoint", "tls_hostname",
-	"tls_server_certs", "tls_client_cert", "tls_client_key", "tls_enroll_max_attempts", "config_tls_endpoint",
-	"config_tls_max_attempts", "logger_tls_endpoint", "logger_tls_period", "logger_tls_compress", "logger_tls_max_lines",
-	"logger_tls_backoff_max", "distributed_plugin", "distributed_interval", "distributed_tls_read_endpoint",
-	"distributed_tls_write_endpoint", "distributed_tls_max_attempts", "schedule_max_drift", "schedule_reload", "read_max",
-	"table_delay", "hash_cache_max", "docker_socket", "logtostderr", "stderrthreshold", "utc", "worker_threads",
-	"watchdog_forced_shutdown_delay", "audit_allow_config", "audit_allow_sockets", "audit_persist",
+// have, or for what it does anyway; foreignPrefixes begin the names of families
+// of them. They are accepted and have no effect.
+var (
+	foreign = []string{
+		"config_plugin", "config_enable_backup", "config_tls_endpoint", "config_tls_max_attempts", "daemonize", "force", "alarm_timeout",
+		"disable_events", "disable_audit", "disable_caching", "disable_carver", "disable_distributed", "disable_enrollment",
+		"disable_hash_cache", "disable_memory", "disable_reenrollment", "dns_resolver_refresh_interval",
+		"enable_extensions_watchdog", "enable_file_events", "enable_foreign", "enable_numeric_monitoring", "enable_syslog",
+		"enable_watchdog_debug", "extensions_default_index", "hardware_disabled_types", "ignore_table_exceptions",
+		"schedule_max_drift", "schedule_reload", "read_max", "table_delay", "hash_cache_max", "docker_socket", "lxd_socket",
+		"keep_container_worker_open", "logtostderr", "malloc_trim_threshold", "nullvalue", "proxy_hostname", "stderrthreshold",
+		"utc", "watchdog_forced_shutdown_delay", "worker_threads",
+	}
+	foreignPrefixes = []string{
+		"audit_", "aws_", "carver_", "distributed_", "enroll_", "events_", "logger_kafka_", "logger_tls_", "numeric_monitoring_",
+		"syslog_", "thrift_", "tls_", "yara_",
+	}
+)
+
+func isForeign(name string) bool {
+	return slices.Contains(foreign, name) ||
+		slices.ContainsFunc(foreignPrefixes, func(prefix string) bool { return strings.HasPrefix(name, prefix) })
 }
 
 // isBool is what a truth flag of package flag implements.
@@ -182,7 +208,7 @@ func (f *flags) parse(args []string) (useless []string, err error) {
 				return nil, err
 			}
 			useless = append(useless, more...)
-		case def == nil && slices.Contains(foreign, name):
+		case def == nil && (isForeign(name) || isForeign(strings.TrimPrefix(name, "no"))):
 			// A value of its own could not be told from the next flag.
 			if !given && len(args) > 0 && !strings.HasPrefix(args[0], "-") {
 				args = args[1:]
@@ -274,7 +300,7 @@ func (f *flags) options(values map[string]string, starting bool) (refused []erro
 	for name, value := range values {
 		switch {
 		case strings.HasPrefix(name, "custom_"), value == "":
-		case slices.Contains(foreign, name):
+		case isForeign(name):
 			refused = append(refused, fmt.Errorf("the option %q has no effect here", name))
 		case f.set.Lookup(name) == nil:
 			refused = append(refused, fmt.Errorf("cannot set unknown or invalid flag %q", name))
@@ -306,13 +332,26 @@ func (f *flags) mode() os.FileMode {
 	return os.FileMode(mode)
 }
 
+// inMemory reports whether state is not kept.
+func (f *flags) inMemory() bool { return f.ephemeral || f.disableDatabase }
+
+// memoryLimit returns the bytes that a query may take, or 0 for any. By default
+// it fails before the watchdog ends the daemon.
+func (f *flags) memoryLimit() int64 {
+	if f.memoryMax != 0 {
+		return max(f.memoryMax, 0)
+	}
+	level, _ := f.limits()
+	return level.memory / 4 * 3
+}
+
 func (f *flags) settings(host func() string) schedule.Settings {
 	return schedule.Settings{
 		Format: resultlog.Format{
 			Events: f.loggerEvents, SnapshotEvents: f.snapshotEvents, Numerics: f.numerics, TopLevel: f.topLevel,
 		},
 		HostIdentifier: host, Delimiter: f.delimiter, Splay: f.splay, DefaultInterval: f.defaultInterval, Epoch: f.epoch,
-		DiscoveryInterval: f.discoveryInterval, Timeout: f.queryTimeout, ResultBytes: f.resultMax,
+		DiscoveryInterval: f.discoveryInterval, Timeout: f.queryTimeout, ResultBytes: f.resultMax, MemoryBytes: f.memoryLimit(),
 		Decorators: !f.disableDecorators, LogNames: f.logNames || f.verbose,
 	}
 }

@@ -92,8 +92,8 @@ func TestUnitCapabilities(t *testing.T) {
 		columns, pids, columns, pids)
 	var seen [2]string
 	for i, wrap := range [][]string{nil, {setpriv, "--no-new-privs", "--bounding-set", caps, "--inh-caps", "-all"}} {
-		h := newHost(t, config)
-		cmd := h.command("--once", "--ephemeral", "--logger_plugin=stdout", "--logger_min_stderr=1")
+		h := newSite(t, config)
+		cmd := h.command("--once", "--ephemeral", "--logger_plugin=stdout", "--logger_min_status=3")
 		if wrap != nil {
 			cmd.Path, cmd.Args = wrap[0], append(wrap, cmd.Args...)
 		}
@@ -125,7 +125,7 @@ func TestUnitVerifies(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The command is not installed where the tests run.
-	h := newHost(t, "")
+	h := newSite(t, "")
 	h.write("sockql.service", strings.ReplaceAll(string(text), "/usr/local/bin/sockql", os.Args[0]))
 	out, err := exec.Command(analyze, "verify", "--man=no", h.path("sockql.service")).CombinedOutput()
 	if err != nil || strings.Contains(string(out), "sockql.service") {

@@ -132,7 +132,11 @@ func (c *Config) watch(ctx context.Context, f *flags, args []string) error {
 	level, limited := f.limits()
 	var conn *engine.Conn
 	if limited {
-		if conn, err = c.open(f, &schedule.Board{}); err != nil {
+		eng, err := c.engine(f, &schedule.Board{})
+		if err != nil {
+			return err
+		}
+		if conn, err = eng.Open(); err != nil {
 			return err
 		}
 		defer conn.Close()

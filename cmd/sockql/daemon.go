@@ -8,6 +8,7 @@ import (
 
 	"sockql/daemon"
 	"sockql/engine"
+	"sockql/extension/host"
 	"sockql/shell"
 	"sockql/tables"
 )
@@ -22,8 +23,11 @@ func runDaemon(ctx context.Context, args []string) int {
 		Getenv:         os.Getenv,
 		Human:          term.IsTerminal(int(os.Stderr.Fd())),
 		OsqueryVersion: osqueryVersion,
-		Engine: func(from daemon.Sources, further []tables.Table) (*engine.Engine, error) {
-			return engineWith(shell.Sources{Proc: from.Proc, Source: from.Source, Offered: from.Offered}, further)
+		Engine: func(from daemon.Sources, further []tables.Table, limits engine.Limits) (*engine.Engine, error) {
+			return engineWith(shell.Sources{Proc: from.Proc, Source: from.Source, Offered: from.Offered}, further, limits)
+		},
+		Extensions: func(ctx context.Context, cfg host.Config, wanted bool, offered func(string) bool, e *engine.Engine) (daemon.Extensions, error) {
+			return serve(ctx, cfg, wanted, offered, e)
 		},
 	}, args)
 }

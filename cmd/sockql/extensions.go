@@ -12,14 +12,13 @@ import (
 	"sockql/tables"
 )
 
-// loadExtensions begins to serve osquery's extensions, whose tables come and go
-// in the engine. Without any it only offers the tables that tell of them.
+// loadExtensions serves the extensions that the shell's flags ask for.
 func loadExtensions(ctx context.Context, from shell.ExtensionFlags, offered func(string) bool, e *engine.Engine) (shell.Extensions, error) {
 	level := slog.LevelWarn
 	if from.Verbose {
 		level = slog.LevelInfo
 	}
-	h, err := host.New(host.Config{
+	return serve(ctx, host.Config{
 		Socket:      from.Socket,
 		Extensions:  from.Files,
 		Autoload:    from.Autoload,
@@ -28,11 +27,16 @@ func loadExtensions(ctx context.Context, from shell.ExtensionFlags, offered func
 		Interval:    from.Interval,
 		AllowUnsafe: from.AllowUnsafe,
 		Verbose:     from.Verbose,
-		Version:     versionText(),
-		Tables:      e.Tables(),
 		Output:      os.Stderr,
 		Log:         slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
-	})
+	}, from.Wanted, offered, e)
+}
+
+// serve begins to serve osquery's extensions, whose tables come and go in the
+// engine. If they are not wanted it only offers the tables that tell of them.
+func serve(ctx context.Context, cfg host.Config, wanted bool, offered func(string) bool, e *engine.Engine) (*host.Host, error) {
+	cfg.Version, cfg.Tables = versionText(), e.Tables()
+	h, err := host.New(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -44,7 +48,7 @@ func loadExtensions(ctx context.Context, from shell.ExtensionFlags, offered func
 			return nil, err
 		}
 	}
-	if !from.Wanted {
+	if !wanted {
 		return h, nil
 	}
 	return h, h.Start(ctx, database{e})

@@ -46,11 +46,11 @@ func newEngine(from shell.Sources) (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return engineWith(from, own)
+	return engineWith(from, own, engine.Limits{})
 }
 
 // engineWith returns an engine that has further tables.
-func engineWith(from shell.Sources, further []tables.Table) (*engine.Engine, error) {
+func engineWith(from shell.Sources, further []tables.Table, limits engine.Limits) (*engine.Engine, error) {
 	all, err := builtin.Tables(builtin.Config{Proc: from.Proc, Source: from.Source})
 	if err != nil {
 		if from.Proc != "" {
@@ -67,6 +67,7 @@ func engineWith(from shell.Sources, further []tables.Table) (*engine.Engine, err
 	}
 	return engine.New(engine.Config{
 		Tables:     offered,
+		Limits:     limits,
 		Functions:  sqlfunc.All(sqlfunc.Config{AllowResolve: from.Resolve}),
 		Collations: sqlfunc.Collations(),
 	})
