@@ -72,15 +72,22 @@ func (s *Source) Ownerless(ctx context.Context, req *socket.Request, yield func(
 // Connections is [Source.Ownerless] for connections that a file refers to, too:
 // with the inode of their file, and without a holder like the others. Who has
 // gone over all descriptors finds among them those that are in none, but in a
-// message (SCM_RIGHTS, unix(7)) or a ring of io_uring(7).
-func (s *Source) Connections(ctx context.Context, req *socket.Request, yield func(*socket.Socket, ID) bool) error {
+// message (SCM_RIGHTS, unix(7)) or a ring of io_uring(7). Briefly has them come
+// with no more than inode, namespace, state and ports.
+func (s *Source) Connections(ctx context.Context, req *socket.Request, briefly bool, yield func(*socket.Socket, ID) bool) error {
 	q := ask(req, true)
 	q.want |= wantFiled
+	if !briefly {
+		q.want |= wantFiledWhole
+	}
 	return s.connections(ctx, req, q, yield)
 }
 
-// wantFiled is FIELD_FILED of bpf/record.h.
-const wantFiled = 1 << 30
+// Beside the fields, bpf/record.h.
+const (
+	wantFiled      = 1 << 30
+	wantFiledWhole = 1 << 31
+)
 
 func (s *Source) connections(ctx context.Context, req *socket.Request, q *question, yield func(*socket.Socket, ID) bool) error {
 	if req.Kinds&OwnerlessKinds == 0 || req.PIDs != nil {

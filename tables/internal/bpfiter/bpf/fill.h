@@ -79,7 +79,7 @@ INLINE u32 tcp_size(void)
 {
 	if (wanted() & TCP_FIELDS)
 		return sizeof(struct record) + sizeof(struct tcp_part);
-	return wanted() & ~(SHORT_FIELDS | FIELD_FILED) ? sizeof(struct record) : SHORT_RECORD;
+	return wanted() & ~(SHORT_FIELDS | FIELD_FILED | FIELD_FILED_WHOLE) ? sizeof(struct record) : SHORT_RECORD;
 }
 
 struct {

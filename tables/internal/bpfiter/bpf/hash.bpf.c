@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The network namespaces, and the entries of the hash table of established
- * TCP connections: those that belong to no file, and with FIELD_FILED all of
- * them. Both are asked for by BPF_PROG_TEST_RUN, which runs a raw_tp program in
+ * TCP connections: those that belong to no file, and with FIELD_FILED the
+ * others in brief. Both are asked for by BPF_PROG_TEST_RUN, which runs a raw_tp program in
  * an RCU section.
  *
  * The table is read without its locks. An entry counts only if it still stands
@@ -113,8 +113,8 @@ INLINE void fill_request(struct record *r, struct tcp_part *t, struct sock_commo
 	r->known |= wanted() & (FIELD_TIMER | FIELD_QUEUES | FIELD_MARK);
 }
 
-/* fill_entry reports whether the entry is wanted. */
-INLINE bool fill_entry(struct record *r, struct tcp_part *t, struct sock_common *skc)
+/* fill_entry returns the size of the entry's record, 0 if it is not wanted. */
+INLINE u32 fill_entry(struct record *r, struct tcp_part *t, struct sock_common *skc)
 {
 	struct sock *sk = (void *)skc;
 	struct inet_timewait_sock *tw = (void *)skc;
@@ -122,12 +122,14 @@ INLINE bool fill_entry(struct record *r, struct tcp_part *t, struct sock_common 
 	u8 state = probe(skc, skc_state);
 
 	bool full = state != TCP_TIME_WAIT && state != TCP_NEW_SYN_RECV;
+	bool brief = 0;
 	u16 port;
 	if (full) {
-		if (!(wanted() & FIELD_FILED)) {
-			struct socket *s = probe(sk, sk_socket);
-			if (s && probe(s, file))
+		struct socket *s = probe(sk, sk_socket);
+		if (s && !(wanted() & FIELD_FILED_WHOLE) && probe(s, file)) {
+			if (!(wanted() & FIELD_FILED))
 				return 0; /* some descriptor's */
+			brief = 1;
 		}
 		struct inet_sock *inet = (void *)skc;
 		port = swap16(probe(inet, inet_sport));
@@ -157,6 +159,8 @@ INLINE bool fill_entry(struct record *r, struct tcp_part *t, struct sock_common 
 		struct socket_alloc *alloc = (void *)probe(sk, sk_socket);
 		if (alloc)
 			r->inode = probe(alloc, vfs_inode.i_ino);
+		if (brief)
+			return SHORT_RECORD;
 		fill_sock(r, sk, 0);
 		fill_tcp(r, t, (void *)sk, 0);
 	} else if (probe(skc, skc_state) == TCP_TIME_WAIT) {
@@ -164,7 +168,7 @@ INLINE bool fill_entry(struct record *r, struct tcp_part *t, struct sock_common 
 	} else {
 		fill_request(r, t, skc);
 	}
-	return 1;
+	return tcp_size();
 }
 
 static long next_entry(u32 i, struct walk *w)
@@ -186,16 +190,16 @@ static long next_entry(u32 i, struct walk *w)
 	__builtin_memset(r, 0, sizeof(*r));
 	__builtin_memset(t, 0, sizeof(*t));
 	struct sock_common *skc = (void *)node - field_offset(struct sock_common, skc_nulls_node);
-	bool wanted = fill_entry(r, t, skc);
+	u32 size = fill_entry(r, t, skc);
 	bpf_probe_read_kernel(&again, sizeof(again), link);
 	if (again != node) {
 		out->lost++;
 		return 1;
 	}
-	if (wanted) {
+	if (size) {
 		r->pid = r->tid = r->fd = ~0;
-		r->size = tcp_size();
-		out->used = used + r->size;
+		r->size = size;
+		out->used = used + size;
 	}
 	w->link = &node->next;
 	return 0;

@@ -46,8 +46,12 @@ enum field {
 	FIELD_NETLINK_PORT = 1 << 29,
 };
 
-/* Beside the fields: connections that belong to a file are wanted, too. */
+/*
+ * Beside the fields: connections that belong to a file are wanted, too, in short
+ * records or in whole ones.
+ */
 #define FIELD_FILED (1 << 30)
+#define FIELD_FILED_WHOLE (1u << 31)
 
 /* What a restricted list is of. */
 enum list {
