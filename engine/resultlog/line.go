@@ -1,6 +1,7 @@
 package resultlog
 
 import (
+	"iter"
 	"maps"
 	"slices"
 	"strconv"
@@ -48,39 +49,49 @@ type Item struct {
 	Removed, Added, Rows []Row
 }
 
-// Differential returns the lines of what has changed.
-func (f Format) Differential(it *Item) []Line {
-	if !f.Events {
-		line := append([]byte(`{"diffResults":{"removed":`), f.array(it.Removed)...)
-		line = append(append(line, `,"added":`...), f.array(it.Added)...)
-		return []Line{{Results, string(append(f.fields(append(line, `},`...), it), '}'))}}
+// Differential yields the lines of what has changed. It makes them one by one,
+// as all of them take more memory than what they say.
+func (f Format) Differential(it *Item) iter.Seq[Line] {
+	return func(yield func(Line) bool) {
+		if !f.Events {
+			line := append([]byte(`{"diffResults":{"removed":`), f.array(it.Removed)...)
+			line = append(append(line, `,"added":`...), f.array(it.Added)...)
+			yield(Line{Results, string(append(f.fields(append(line, `},`...), it), '}'))})
+			return
+		}
+		_ = f.events(yield, Results, it, it.Removed, "removed") && f.events(yield, Results, it, it.Added, "added")
 	}
-	lines := f.events(nil, Results, it, it.Removed, "removed")
-	return f.events(lines, Results, it, it.Added, "added")
 }
 
-// Snapshot returns the lines of a snapshot.
-func (f Format) Snapshot(it *Item) []Line {
-	if f.SnapshotEvents {
-		return f.events(nil, Snapshots, it, it.Rows, "snapshot")
+// Snapshot yields the lines of a snapshot.
+func (f Format) Snapshot(it *Item) iter.Seq[Line] {
+	return func(yield func(Line) bool) {
+		if f.SnapshotEvents {
+			f.events(yield, Snapshots, it, it.Rows, "snapshot")
+			return
+		}
+		line := append([]byte(`{"snapshot":`), f.array(it.Rows)...)
+		line = append(line, `,"action":"snapshot",`...)
+		yield(Line{Snapshots, string(append(f.fields(line, it), '}'))})
 	}
-	line := append([]byte(`{"snapshot":`), f.array(it.Rows)...)
-	line = append(line, `,"action":"snapshot",`...)
-	return []Line{{Snapshots, string(append(f.fields(line, it), '}'))}}
 }
 
-func (f Format) events(lines []Line, s Stream, it *Item, rows []Row, action string) []Line {
+// events reports whether to go on.
+func (f Format) events(yield func(Line) bool, s Stream, it *Item, rows []Row, action string) bool {
 	if len(rows) == 0 {
-		return lines
+		return true
 	}
 	head := append(f.fields([]byte{'{'}, it), `,"columns":`...)
 	n := len(head)
 	for _, r := range rows {
 		head = appendObject(head[:n], r, f.Numerics)
 		head = append(append(head, `,"action":"`...), action...)
-		lines = append(lines, Line{s, string(append(head, `"}`...))})
+		head = append(head, `"}`...)
+		if !yield(Line{s, string(head)}) {
+			return false
+		}
 	}
-	return lines
+	return true
 }
 
 func (f Format) array(rows []Row) []byte {

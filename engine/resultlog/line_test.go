@@ -1,6 +1,7 @@
 package resultlog
 
 import (
+	"iter"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ func TestFormats(t *testing.T) {
 	const common = `"name":"q","hostIdentifier":"h","calendarTime":"Mon May  2 22:27:32 2016 UTC","unixTime":1462228052,"epoch":2,"counter":3,"numerics":`
 	const decorations = `,"decorations":{"a":"1","b":"2"}`
 	for name, tt := range map[string]struct {
-		lines []Line
+		lines iter.Seq[Line]
 		want  []string
 	}{
 		"events": {Format{Events: true}.Differential(it), []string{
@@ -37,7 +38,7 @@ func TestFormats(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got []string
-			for _, l := range tt.lines {
+			for l := range tt.lines {
 				got = append(got, l.Text)
 				if want := strings.HasPrefix(name, "snapshot"); (l.Stream == Snapshots) != want {
 					t.Errorf("stream is %d", l.Stream)

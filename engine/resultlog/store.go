@@ -3,6 +3,7 @@ package resultlog
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"os"
 	"path/filepath"
 	"slices"
@@ -266,11 +267,13 @@ func (s *Store) Compare(name, sql string, epoch uint64, rows []Row) (*Change, er
 	if err != nil {
 		return nil, err
 	}
-	lines := make([]string, len(rows))
-	for i, r := range rows {
-		lines[i] = string(appendObject(nil, r, true))
+	var text strings.Builder
+	var object []byte
+	for _, r := range rows {
+		object = append(appendObject(object[:0], r, true), '\n')
+		text.Write(object)
 	}
-	c.rows = strings.Join(lines, "\n")
+	c.rows = strings.TrimSuffix(text.String(), "\n")
 	switch {
 	case old == nil:
 		c.First, c.NewSQL = true, true
@@ -284,17 +287,17 @@ func (s *Store) Compare(name, sql string, epoch uint64, rows []Row) (*Change, er
 		return c, nil
 	}
 	count := map[string]int{}
-	if text := old[3].String(); text != "" {
-		for line := range strings.SplitSeq(text, "\n") {
-			count[line]++
-		}
+	for line := range splitRows(old[3].String()) {
+		count[line]++
 	}
-	for i, line := range lines {
+	i := 0
+	for line := range splitRows(c.rows) {
 		if count[line] > 0 {
 			count[line]--
 		} else {
 			c.Added = append(c.Added, rows[i])
 		}
+		i++
 	}
 	for line, n := range count {
 		for range n {
@@ -315,8 +318,17 @@ func (s *Store) Compare(name, sql string, epoch uint64, rows []Row) (*Change, er
 	return c, nil
 }
 
-// Commit stores a change, which may be nil, together with lines and settings.
-func (s *Store) Commit(c *Change, lines []Line, settings map[string]string) error {
+// splitRows yields the rows of a query's text.
+func splitRows(text string) iter.Seq[string] {
+	if text == "" {
+		return func(func(string) bool) {}
+	}
+	return strings.SplitSeq(text, "\n")
+}
+
+// Commit stores a change and lines, which both may be nil, together with
+// settings.
+func (s *Store) Commit(c *Change, lines iter.Seq[Line], settings map[string]string) error {
 	return s.transaction(func() error {
 		if c != nil && c.save {
 			err := s.exec("INSERT OR REPLACE INTO query VALUES (?, ?, ?, ?, ?)",
@@ -325,7 +337,10 @@ func (s *Store) Commit(c *Change, lines []Line, settings map[string]string) erro
 				return err
 			}
 		}
-		for _, l := range lines {
+		if lines == nil {
+			lines = slices.Values[[]Line](nil)
+		}
+		for l := range lines {
 			if err := s.exec("INSERT INTO line (stream, text) VALUES (?, ?)", tables.Int(l.Stream), tables.String(l.Text)); err != nil {
 				return err
 			}

@@ -188,7 +188,7 @@ func TestDeliver(t *testing.T) {
 	put := func(s *Store, texts ...string) error {
 		t.Helper()
 		for _, text := range texts {
-			if err := s.Commit(nil, []Line{{Results, text}}, nil); err != nil {
+			if err := s.Commit(nil, slices.Values([]Line{{Results, text}}), nil); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -266,7 +266,7 @@ func TestFullDisk(t *testing.T) {
 	if err := s.Attach(0, f); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Commit(nil, []Line{{Results, "r"}, {Snapshots, "s"}}, nil); err != nil {
+	if err := s.Commit(nil, slices.Values([]Line{{Results, "r"}, {Snapshots, "s"}}), nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.Deliver(); err == nil || !strings.Contains(err.Error(), "no space left on device") {

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -448,8 +450,12 @@ func (t *tick) limited(f func(Session) error) error {
 	return err
 }
 
-// lookEvery is how often the memory of a query is looked at.
-const lookEvery = 100 * time.Millisecond
+// lookEvery is how often the memory of a query is looked at, and collectEvery
+// how many times that is before garbage is collected again to know better.
+const (
+	lookEvery    = 100 * time.Millisecond
+	collectEvery = 10
+)
 
 // guard cancels the session if the query that runs goes too far.
 func (t *tick) guard(done <-chan struct{}) {
@@ -462,6 +468,7 @@ func (t *tick) guard(done <-chan struct{}) {
 		late = timer.C
 	}
 	var before int64
+	pause := 0
 	if s.MemoryBytes > 0 {
 		ticker := time.NewTicker(lookEvery)
 		defer ticker.Stop()
@@ -475,10 +482,15 @@ func (t *tick) guard(done <-chan struct{}) {
 			t.cancel(fmt.Errorf("the query took longer than %v", s.Timeout))
 			return
 		case <-look:
-			if memory()-before > s.MemoryBytes {
+			if pause--; pause > 0 || memory()-before <= s.MemoryBytes {
+				continue
+			}
+			// Some of it may be garbage.
+			if runtime.GC(); memory()-before > s.MemoryBytes {
 				t.cancel(fmt.Errorf("the query took more than %d MiB of memory", s.MemoryBytes>>20))
 				return
 			}
+			pause = collectEvery
 		}
 	}
 }
@@ -564,7 +576,7 @@ const maxTold = 20
 // finish stores and logs a result, which is nil if the query failed.
 func (s *Scheduler) finish(q *activeQuery, res *Result, count func(size int64)) {
 	var change *resultlog.Change
-	var lines []resultlog.Line
+	var lines iter.Seq[resultlog.Line]
 	var size int64
 	if res != nil {
 		rows := makeRows(res, !q.Snapshot)
@@ -592,20 +604,28 @@ func (s *Scheduler) finish(q *activeQuery, res *Result, count func(size int64)) 
 	err := s.cfg.Store.Commit(change, lines, map[string]string{executingKey: "", statsKey + q.full: q.stats.String()})
 	if err != nil {
 		q.stats = stats
-		s.cfg.Log.Error("Cannot store the results of scheduled query", "query", q.full, "error", err, "lines_dropped", len(lines))
+		dropped := 0
+		if lines != nil {
+			for range lines {
+				dropped++
+			}
+		}
+		s.cfg.Log.Error("Cannot store the results of scheduled query", "query", q.full, "error", err, "lines_dropped", dropped)
 	}
 }
 
+// makeRows takes the rows out of res: a large result shall not be there twice.
 func makeRows(res *Result, control bool) []resultlog.Row {
 	shape := resultlog.NewShape(res.Columns)
 	rows := make([]resultlog.Row, len(res.Rows))
 	for i, r := range res.Rows {
 		rows[i] = shape.Row(r, control)
+		res.Rows[i] = nil
 	}
 	return rows
 }
 
-func (s *Scheduler) differential(q *activeQuery, c *resultlog.Change, item *resultlog.Item) []resultlog.Line {
+func (s *Scheduler) differential(q *activeQuery, c *resultlog.Change, item *resultlog.Item) iter.Seq[resultlog.Line] {
 	switch {
 	case c.First:
 		s.cfg.Log.Info("Storing initial results for new scheduled query:", "query", q.full)

@@ -33,15 +33,14 @@ func ReadUsage() Usage {
 	return u
 }
 
-// ReadMemory returns the bytes that this process has in use: of Go's heap what
-// the last garbage collection found in use, which runs whenever the heap has
-// doubled, and all of SQLite's.
+// ReadMemory returns the bytes that Go's objects, garbage that was not collected
+// yet among them, and SQLite take.
 func ReadMemory() int64 {
-	live := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
-	metrics.Read(live)
+	objects := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	metrics.Read(objects)
 	n := engine.MemoryUsed()
-	if live[0].Value.Kind() == metrics.KindUint64 {
-		n += int64(live[0].Value.Uint64())
+	if objects[0].Value.Kind() == metrics.KindUint64 {
+		n += int64(objects[0].Value.Uint64())
 	}
 	return n
 }
