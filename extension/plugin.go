@@ -32,6 +32,8 @@ type Limits struct {
 	// that have timed out and did not stop; 0 means four. More wait, as long
 	// as Timeout.
 	Concurrency int
+
+	answer int // bytes of rows; 0 means wire.MaxRows
 }
 
 func (l Limits) orDefault() Limits {
@@ -43,6 +45,9 @@ func (l Limits) orDefault() Limits {
 	}
 	if l.Concurrency <= 0 {
 		l.Concurrency = 4
+	}
+	if l.answer == 0 {
+		l.answer = wire.MaxRows
 	}
 	return l
 }
@@ -90,7 +95,8 @@ func (p *Plugin) Ping() osquery.ExtensionStatus { return *success() }
 // Shutdown does nothing: [Run] ends the plugins' scans.
 func (p *Plugin) Shutdown() {}
 
-// Routes returns the columns as they are registered.
+// Routes returns the columns as they are registered, and the table's aliases,
+// of which osqueryd makes views.
 func (p *Plugin) Routes() osquery.ExtensionPluginResponse {
 	schema := p.table.Schema()
 	routes := make(osquery.ExtensionPluginResponse, 0, len(schema.Columns))
@@ -100,6 +106,9 @@ func (p *Plugin) Routes() osquery.ExtensionPluginResponse {
 			"id": "column", "name": c.Name, "type": typeName(c.Type),
 			"op": strconv.Itoa(int(options(c))),
 		})
+	}
+	for _, alias := range schema.Aliases {
+		routes = append(routes, map[string]string{"id": "alias", "alias": alias})
 	}
 	return routes
 }
@@ -195,8 +204,11 @@ func (p *Plugin) scan(ctx context.Context, r tables.Request) (*wire.Rows, error)
 	e := newEncoder(q, p.seed)
 	err := tables.Run(ctx, p.table, q, func(row tables.Row) bool {
 		e.add(row)
-		return true
+		return e.rows.Size() <= p.limits.answer
 	})
+	if err == nil && e.rows.Size() > p.limits.answer {
+		err = fmt.Errorf("more than %d bytes in %d rows, which osqueryd does not take in: read fewer columns, or ask for fewer rows", p.limits.answer, e.rows.Len())
+	}
 	for _, w := range k.session.TakeWarnings() {
 		if p.warned.say(w.Error()) {
 			p.log.Warn("rows or cells are missing", "table", p.name, "reason", w)

@@ -249,3 +249,32 @@ func TestReadOnly(t *testing.T) {
 		}
 	}
 }
+
+// An answer that osqueryd would not take in is not made, and does not cost what
+// it would have.
+func TestAnswerTooLarge(t *testing.T) {
+	scanned := 0
+	table := custom(t, "large", func(_ context.Context, q *tables.Query, yield func(*string) bool) error {
+		text := strings.Repeat("x", 1000)
+		for scanned = range 1000 {
+			if !yield(&text) {
+				break
+			}
+		}
+		return nil
+	})
+	p := plugin(t, Limits{answer: 10_000}, table)
+	r := p.Call(t.Context(), everything)
+	if r.Status.Code != 1 || !strings.Contains(r.Status.Message, "more than 10000 bytes") || len(r.Response) != 0 {
+		t.Errorf("%v, %d rows", r.Status, len(r.Response))
+	}
+	if scanned != 9 {
+		t.Errorf("the scan went on to row %d", scanned)
+	}
+	if r := p.Call(t.Context(), map[string]string{"action": "generate", "context": `{"colsUsed":[]}`}); r.Status.Code != 1 {
+		t.Errorf("a thousand empty rows: %v", r.Status)
+	}
+	if r := plugin(t, Limits{}, table).Call(t.Context(), everything); len(r.Response) != 1000 {
+		t.Errorf("within the limit: %v, %d rows", r.Status, len(r.Response))
+	}
+}

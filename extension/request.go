@@ -105,7 +105,9 @@ func parseRequest(schema *tables.Schema, text string) (tables.Request, error) {
 
 // comparison makes a term of what osqueryd wrote, and reports whether the text
 // tells enough. osqueryd writes sqlite3_value_text of a value: the type is
-// lost, a float is rounded to 15 digits, and a text ends at its first NUL.
+// lost, a float is rounded to 15 digits, and a text ends at its first NUL. In a
+// column of text it reads NULL as an empty one, so a comparison that an empty
+// text meets is met by rows that a table would leave out.
 func comparison(t tables.Type, o operator, expr string) (tables.Op, tables.Value, bool) {
 	op := tables.Op(o)
 	if o < 0 || o > math.MaxUint8 {
@@ -118,7 +120,7 @@ func comparison(t tables.Type, o operator, expr string) (tables.Op, tables.Value
 			return 0, tables.Value{}, false // tables do not use it
 		}
 	case tables.OpLike, tables.OpGlob:
-		return op, tables.String(expr), t == tables.Text && exact(expr)
+		return op, tables.String(expr), t == tables.Text && exact(expr) && strings.Trim(expr, "%*") != ""
 	default:
 		return 0, tables.Value{}, false
 	}
@@ -144,7 +146,7 @@ func comparison(t tables.Type, o operator, expr string) (tables.Op, tables.Value
 		}
 		return op, tables.String(expr), true
 	case tables.Text:
-		if !exact(expr) {
+		if !exact(expr) || expr == "" {
 			return 0, tables.Value{}, false
 		}
 		// A number in its usual form may have been a number, and SQLite may

@@ -207,12 +207,13 @@ func (s *server) register(ctx context.Context) (registered bool, err error) {
 	// Calls go on until osqueryd has been told that they no longer can.
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	var renamed []string
 	plugins, stop := NewPlugins(serving, s.cfg.Limits, s.log, s.tables, func(t tables.Table) string {
 		own := t.Schema().Name
 		name := freeName(own, s.cfg.Prefix, taken)
 		taken[strings.ToLower(name)] = true
 		if name != own {
-			s.log.Info("table renamed, the host has one of its name", "table", own, "name", name)
+			renamed = append(renamed, name)
 		}
 		return name
 	})
@@ -240,6 +241,9 @@ func (s *server) register(ctx context.Context) (registered bool, err error) {
 	if err != nil {
 		s.withdraw(ctx, uuid)
 		return false, err
+	}
+	if len(renamed) > 0 {
+		s.log.Info("tables renamed, the host has others of their names", "names", strings.Join(renamed, ","))
 	}
 	s.log.Info("extension registered", "name", s.cfg.Name, "uuid", int64(uuid), "tables", len(plugins))
 

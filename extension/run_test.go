@@ -278,7 +278,7 @@ func TestRunRegisters(t *testing.T) {
 	if n := len(m.list()); n != 0 {
 		t.Errorf("%d extensions are still registered", n)
 	}
-	for _, want := range []string{"its name is no identifier", "bad-name", "name=sockql_processes"} {
+	for _, want := range []string{"its name is no identifier", "bad-name", "names=sockql_processes,sockql_interface_addresses"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log does not tell %q", want)
 		}

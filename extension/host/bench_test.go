@@ -61,14 +61,14 @@ func BenchmarkTransport(b *testing.B) {
 			ctx, cancel := context.WithCancel(b.Context())
 			done := make(chan error, 1)
 			go func() { done <- (&wire.Server{}).Serve(ctx, l, osquery.NewExtensionProcessor(one{plugins[0]})) }()
-			schema, err := parseRoutes("wide", plugins[0].Routes())
+			t, err := newRemote("wide", plugins[0].Routes())
 			if err != nil {
 				b.Fatal(err)
 			}
-			t := &remote{host: h, extension: &registered{path: l.Addr().String(), answered: true}, schema: schema}
+			t.host, t.extension = h, &registered{path: l.Addr().String(), answered: true}
 			b.ReportAllocs()
 			for b.Loop() {
-				q := tables.NewQuery(tables.NewSession(b.Context()), schema, tables.Request{Used: tables.AllUsed})
+				q := tables.NewQuery(tables.NewSession(b.Context()), t.schema, tables.Request{Used: tables.AllUsed})
 				rows, sum := 0, int64(0)
 				if err := tables.Run(b.Context(), t, q, func(r tables.Row) bool {
 					for i := range 12 {

@@ -123,6 +123,7 @@ type registered struct {
 	pid      int // of the process that registered it
 	registry osquery.ExtensionRegistry
 	tables   []string // those that are attached
+	aliases  []string // further names of those
 	attached bool     // false until all are
 	answered bool     // whether it ever did
 	failures int      // pings without an answer, in a row

@@ -17,9 +17,11 @@ import (
 	"sockql/tables"
 )
 
-// parseRoutes reads the columns that an extension registers for a table.
-func parseRoutes(name string, routes osquery.ExtensionPluginResponse) (*tables.Schema, error) {
+// newRemote reads what an extension registers for a table: columns, further
+// names of columns, which become hidden ones, and further names of the table.
+func newRemote(name string, routes osquery.ExtensionPluginResponse) (*remote, error) {
 	schema := &tables.Schema{Name: name}
+	t := &remote{schema: schema}
 	for _, r := range routes {
 		switch r["id"] {
 		case "column":
@@ -38,6 +40,13 @@ func parseRoutes(name string, routes osquery.ExtensionPluginResponse) (*tables.S
 				return nil, fmt.Errorf("table %s: column %q is there twice", name, r["name"])
 			}
 			schema.Columns = append(schema.Columns, tables.ColumnInfo{Name: r["name"], Type: parseType(r["type"]), Flags: flags})
+			t.source = append(t.source, len(t.source))
+		case "columnAlias":
+			// osqueryd, too, leaves out one of a column that does not come before.
+			if target := schema.Column(r["target"]); target >= 0 && r["name"] != "" && schema.Column(r["name"]) < 0 {
+				schema.Columns = append(schema.Columns, tables.ColumnInfo{Name: r["name"], Type: schema.Columns[target].Type, Flags: tables.Hidden})
+				t.source = append(t.source, t.source[target])
+			}
 		case "alias":
 			if alias := r["alias"]; alias != "" {
 				schema.Aliases = append(schema.Aliases, alias)
@@ -47,7 +56,7 @@ func parseRoutes(name string, routes osquery.ExtensionPluginResponse) (*tables.S
 	if len(schema.Columns) == 0 {
 		return nil, fmt.Errorf("table %s has no columns", name)
 	}
-	return schema, nil
+	return t, nil
 }
 
 func parseType(text string) tables.Type {
@@ -64,6 +73,7 @@ type remote struct {
 	host      *Host
 	extension *registered
 	schema    *tables.Schema
+	source    []int // of each column the one whose cells it shows: itself, unless it is a further name
 }
 
 func (t *remote) Schema() *tables.Schema { return t.schema }
@@ -102,7 +112,7 @@ func (t *remote) Scan(ctx context.Context, q *tables.Query, yield func(tables.Ro
 		}
 		terms[k.Column] = append(terms[k.Column], exprs...)
 	}
-	row := &remoteRow{schema: t.schema}
+	row := &remoteRow{schema: t.schema, source: t.source}
 	for {
 		each := slices.Clone(terms)
 		for _, l := range lists {
@@ -234,9 +244,9 @@ func (t *remote) context(q *tables.Query, terms [][]term) (string, error) {
 	for i, info := range t.schema.Columns {
 		k := column{Name: info.Name, List: []term{}, Affinity: info.Type.String()}
 		c.Constraints = append(c.Constraints, column{k.Name, append(k.List, terms[i]...), k.Affinity})
-		if q.Used(i) {
-			c.Used = append(c.Used, info.Name)
-			c.Bits |= 1 << min(i, 63)
+		if source := t.source[i]; q.Used(i) && !slices.Contains(c.Used, t.schema.Columns[source].Name) {
+			c.Used = append(c.Used, t.schema.Columns[source].Name)
+			c.Bits |= 1 << min(source, 63)
 		}
 	}
 	slices.SortFunc(c.Constraints, func(a, b column) int { return strings.Compare(a.Name, b.Name) })
@@ -281,11 +291,12 @@ func (h *Host) awaitSocket(ctx context.Context, e *registered) error {
 // not cut at a NUL.
 type remoteRow struct {
 	schema *tables.Schema
+	source []int // as in remote
 	cells  map[string]string
 }
 
 func (r *remoteRow) Column(i int) tables.Value {
-	info := &r.schema.Columns[i]
+	info := &r.schema.Columns[r.source[i]]
 	text, ok := r.cells[info.Name]
 	if !ok {
 		return tables.Null()

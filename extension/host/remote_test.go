@@ -232,7 +232,7 @@ func TestRemoteRow(t *testing.T) {
 		{tables.Text, "a\x00b", tables.String("a\x00b")},
 		{tables.Blob, "\xff", tables.Bytes("\xff")},
 	} {
-		row := remoteRow{schema: &tables.Schema{Columns: []tables.ColumnInfo{{Name: "c", Type: c.typ}, {Name: "d"}}}, cells: map[string]string{"c": c.text, "e": "unknown"}}
+		row := remoteRow{schema: &tables.Schema{Columns: []tables.ColumnInfo{{Name: "c", Type: c.typ}, {Name: "d"}}}, source: []int{0, 1}, cells: map[string]string{"c": c.text, "e": "unknown"}}
 		if got := row.Column(0); !got.Equal(c.want) {
 			t.Errorf("%s %q: %v, want %v", c.typ, c.text, got, c.want)
 		}
@@ -247,4 +247,48 @@ func FuzzParseInt(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) { parseInt(s) })
+}
+
+// A table and a column may have further names. A further name that is taken
+// costs nobody anything.
+func TestAliases(t *testing.T) {
+	h, db, log := start(t, Config{}, numbers("natives", 3))
+	r := &recorder{rows: osquery.ExtensionPluginResponse{{"pid": "7", "name": "x"}}}
+	r.register(t, h, osquery.ExtensionRouteTable{
+		"first": append(columns("pid:INTEGER:0", "name:TEXT:0"),
+			map[string]string{"id": "alias", "alias": "also_first"},
+			map[string]string{"id": "alias", "alias": "NATIVES"},
+			map[string]string{"id": "alias", "alias": "second"},
+			map[string]string{"id": "columnAlias", "name": "process", "target": "pid"},
+			map[string]string{"id": "columnAlias", "name": "lost", "target": "nothing"},
+			map[string]string{"id": "columnAlias", "name": "name", "target": "pid"},
+			map[string]string{"id": "attributes", "attributes": "0"},
+		),
+		"second": columns("a:TEXT:0"),
+	})
+	for sql, want := range map[string]string{
+		"SELECT pid, name FROM also_first":                     "7|x",
+		"SELECT process, name FROM first WHERE process = 7":    "7|x",
+		"SELECT process FROM also_first WHERE pid = 7":         "7",
+		"SELECT * FROM first":                                  "7|x",
+		"SELECT count(*) FROM natives":                         "3",
+		"SELECT a FROM second":                                 "NULL",
+		"SELECT f.pid FROM first f JOIN also_first USING(pid)": "7",
+	} {
+		if got := strings.Join(db.ask(t, sql), " "); got != want {
+			t.Errorf("%s: %s, want %s", sql, got, want)
+		}
+	}
+	r.take()
+	db.ask(t, "SELECT process, pid FROM first")
+	if c := r.take(); len(c) != 1 || !strings.Contains(c[0], `"colsUsed":["pid"],"colsUsedBitset":1}`) {
+		t.Errorf("asked for %q", c)
+	}
+	for _, alias := range []string{"NATIVES", "second"} {
+		log.await(t, `the name is taken" table=first alias=`+alias, 1)
+	}
+	h.drop(h.list()[0].uuid)
+	if _, err := db.Query(t.Context(), "SELECT 1 FROM also_first"); err == nil {
+		t.Error("the alias outlives its table")
+	}
 }

@@ -172,27 +172,43 @@ func (h *Host) attach(e *registered) (err error) {
 	routes := e.registry["table"]
 	names := slices.Sorted(maps.Keys(routes))
 	taken := map[string]bool{}
-	for key := range h.own {
-		taken[key] = true
-	}
-	for _, other := range h.list() {
-		for _, name := range other.tables {
+	take := func(names ...string) {
+		for _, name := range names {
 			taken[strings.ToLower(name)] = true
 		}
 	}
+	for _, t := range slices.Concat(h.cfg.Tables, h.tables) {
+		take(t.Schema().Name)
+		take(t.Schema().Aliases...)
+	}
+	for _, other := range h.list() {
+		take(other.tables...)
+		take(other.aliases...)
+	}
 	for _, name := range names {
-		if key := strings.ToLower(name); taken[key] {
+		if taken[strings.ToLower(name)] {
 			return fmt.Errorf("Registry item %s conflicts with another item of the same name.", name) //lint:ignore ST1005 osquery's text
-		} else {
-			taken[key] = true
 		}
-		schema, err := parseRoutes(name, routes[name])
+		take(name)
+		t, err := newRemote(name, routes[name])
 		if err != nil {
 			return err
 		}
-		if err := h.db.Attach(&remote{host: h, extension: e, schema: schema}); err != nil {
+		t.host, t.extension = h, e
+		// A further name is no reason to refuse a table: osqueryd ignores one
+		// that is taken.
+		t.schema.Aliases = slices.DeleteFunc(t.schema.Aliases, func(alias string) bool {
+			if _, another := routes[alias]; another || taken[strings.ToLower(alias)] {
+				h.log.Warn("alias of a table left out, the name is taken", "table", name, "alias", alias)
+				return true
+			}
+			take(alias)
+			return false
+		})
+		if err := h.db.Attach(t); err != nil {
 			return err
 		}
+		e.aliases = append(e.aliases, t.schema.Aliases...)
 		e.tables = append(e.tables, name)
 	}
 	return nil

@@ -16,6 +16,7 @@ import (
 // known. The zero value has no rows. It is not safe for concurrent use.
 type Rows struct {
 	n      int
+	size   int      // bytes
 	chunks [][]byte // all but the last are full; a row may begin in one and end in another
 }
 
@@ -26,6 +27,14 @@ const (
 	largestChunk = 256 << 10
 )
 
+// MaxRows is the most bytes of rows that an answer should have. Thrift's C++
+// library, and with it osqueryd, fails with "MaxMessageSize reached" from
+// 100 MiB on, after it has read that much; the rest is for what is around them.
+const MaxRows = 100<<20 - 4<<10
+
+// Size returns the number of bytes that the rows take.
+func (r *Rows) Size() int { return r.size }
+
 // Len returns the number of rows.
 func (r *Rows) Len() int { return r.n }
 
@@ -33,6 +42,7 @@ func (r *Rows) Len() int { return r.n }
 // each cell a name and a text.
 func (r *Rows) Add(row []byte) {
 	r.n++
+	r.size += len(row)
 	for len(row) > 0 {
 		last := len(r.chunks) - 1
 		if last < 0 || len(r.chunks[last]) == cap(r.chunks[last]) {
