@@ -33,7 +33,7 @@ func ARPCache(c Config) (tables.Table, error) {
 			}
 			return "0"
 		}),
-		namespaceColumn(func(r *neighbourRow) *space { return r.space }),
+		namespaceColumn(func(r *neighbourRow) *location { return r.location }),
 	}
 	return tables.New(tables.Def[neighbourRow]{
 		Name:      "arp_cache",

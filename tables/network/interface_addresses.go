@@ -31,7 +31,7 @@ func InterfaceAddresses(c Config) (tables.Table, error) {
 			return addressText(r.Peer)
 		}),
 		text("type", "unknown: Linux does not tell how an address came to be.", func(*addressRow) string { return "unknown" }),
-		namespaceColumn(func(r *addressRow) *space { return r.space }),
+		namespaceColumn(func(r *addressRow) *location { return r.location }),
 	}
 	return tables.New(tables.Def[addressRow]{
 		Name:      "interface_addresses",

@@ -68,7 +68,7 @@ func InterfaceDetails(c Config) (tables.Table, error) {
 		column(tables.BigInt, "link_speed", "Speed of the link in megabits a second; 0 if the driver does not tell, the link is down or the interface is in another namespace.",
 			func(r *linkRow) tables.Value { return tables.Int(r.speed) }),
 		text("pci_slot", "Where the device is on its bus; empty for a virtual one, -1 if its driver does not tell or it is in another namespace.", func(r *linkRow) string { return r.slot }),
-		namespaceColumn(func(r *linkRow) *space { return r.space }),
+		namespaceColumn(func(r *linkRow) *location { return r.location }),
 	}
 	const speedColumn, slotColumn = 16, 17
 	return tables.New(tables.Def[linkRow]{

@@ -26,7 +26,7 @@ func InterfaceStatistics(c Config) (tables.Table, error) {
 		linkCounter("tx_overruns", "Packets that the device's queue had no data for, TX-OVR.", func(s *rtnetlink.LinkStats) uint64 { return s.TxOverruns }),
 		text("flag_letters", "Flags in netstat's letters: A all multicast, B broadcast, D debug, L loopback, M multicast, N no trailers, O no ARP, P promiscuous or point to point, R running, U up, m master, s slave.",
 			func(r *linkRow) string { return flagLetters(r.Flags) }),
-		namespaceColumn(func(r *linkRow) *space { return r.space }),
+		namespaceColumn(func(r *linkRow) *location { return r.location }),
 	}
 	return tables.New(tables.Def[linkRow]{
 		Name:      "interface_statistics",

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -12,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"sockql/fixtures"
 	"sockql/tables"
@@ -22,7 +25,8 @@ import (
 
 var constructors = map[string]func(Config) (tables.Table, error){
 	"arp_cache": ARPCache, "interface_addresses": InterfaceAddresses, "interface_details": InterfaceDetails,
-	"interface_statistics": InterfaceStatistics, "routes": Routes,
+	"interface_ipv6": InterfaceIPv6, "interface_statistics": InterfaceStatistics, "multicast_groups": MulticastGroups,
+	"protocol_counters": ProtocolCounters, "routes": Routes,
 }
 
 // open returns a table that asks this host, or a recorded one.
@@ -84,6 +88,26 @@ func furnished(t *testing.T) *kerneltest.Namespace {
 	} {
 		ns.Output(t, "ip", strings.Fields(command)...)
 	}
+	settle(t, ns, map[string]string{
+		"lo/hop_limit": "9", "d0/forwarding": "1", "d0/accept_ra": "2", "d1/accept_redirects": "0", "d1/accept_ra": "0",
+	})
+	inhabit(t, ns)
+	return ns
+}
+
+// settle writes settings of IPv6 inside a namespace.
+func settle(t *testing.T, ns *kerneltest.Namespace, settings map[string]string) {
+	ns.Do(t, func() {
+		for name, value := range settings {
+			if err := os.WriteFile(filepath.Join("/proc/sys/net/ipv6/conf", name), []byte(value), 0o644); err != nil {
+				t.Skipf("needs IPv6 settings: %v", err)
+			}
+		}
+	})
+}
+
+// inhabit starts a process in a namespace, by which it is found.
+func inhabit(t *testing.T, ns *kerneltest.Namespace) {
 	sleep := kerneltest.RequireProgram(t, "sleep")
 	cmd := exec.Command(sleep, "1000")
 	ns.Do(t, func() {
@@ -92,7 +116,6 @@ func furnished(t *testing.T) *kerneltest.Namespace {
 		}
 	})
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	return ns
 }
 
 func TestNamespace(t *testing.T) {
@@ -108,6 +131,7 @@ func TestNamespace(t *testing.T) {
 			"lo|::1|ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff|||unknown"}},
 		{"interface_details", "interface mac type mtu metric last_change link_speed pci_slot", "", []string{
 			"d0|02:00:00:00:00:01|1|1400|0|-1|0|-1", "d1|02:00:00:00:00:02|1|1500|0|-1|0|-1", "lo|00:00:00:00:00:00|772|65536|0|-1|0|-1"}},
+		{"interface_ipv6", "interface hop_limit forwarding_enabled redirect_accept rtadv_accept", "", []string{"d0|64|1|0|1", "d1|64|0|0|0", "lo|9|0|1|1"}},
 		{"interface_statistics", "interface mtu metric flag_letters", "", []string{"d0|1400|0|BMPU", "d1|1500|0|BM", "lo|65536|0|LRU"}},
 		{"routes", "destination netmask gateway source interface mtu metric type hopcount route_mss route_window route_irtt route_flag_letters", "10.", []string{
 			"10.1.0.0|24||10.1.0.1|d0|0|0|gateway|0|0|0|0|U", "10.1.0.1|32||10.1.0.1|d0|0|0|local|0|0|0|0|UH", "10.1.0.255|32||10.1.0.1|d0|0|0|broadcast|0|0|0|0|UH",
@@ -123,14 +147,51 @@ func TestNamespace(t *testing.T) {
 		if !slices.Equal(rows, test.want) || len(warnings) > 0 {
 			t.Errorf("%s:\n got %q, warnings %v\nwant %q", test.table, rows, warnings, test.want)
 		}
-		t.Run(test.table, func(t *testing.T) {
-			// Counters go on: IPv6 announces itself on an interface that is up.
-			stable := test.table != "interface_statistics"
-			tabletest.Run(t, table, tabletest.Options{Stable: stable, Constraints: inNamespace(table, ns.Inode)})
-		})
 	}
 	if threads := kerneltest.ForeignThreads(t); len(threads) > 0 {
 		t.Errorf("threads %v stay in another namespace", threads)
+	}
+}
+
+// Nothing moves in a namespace without IPv6, which would announce itself, and
+// with interfaces that are down: two scans agree, as do those with and without
+// push-down.
+func TestStillNamespace(t *testing.T) {
+	ns := kerneltest.NewNamespace(t)
+	settle(t, ns, map[string]string{"all/disable_ipv6": "1", "default/disable_ipv6": "1"})
+	for _, command := range []string{"link add d0 type veth peer name d1", "addr add 10.1.0.1/24 dev d0", "neigh add 10.1.0.9 lladdr 02:00:00:00:00:09 dev d0 nud permanent"} {
+		ns.Output(t, "ip", strings.Fields(command)...)
+	}
+	inhabit(t, ns)
+	for name := range constructors {
+		table := open(t, name, "/proc")
+		t.Run(name, func(t *testing.T) {
+			tabletest.Run(t, table, tabletest.Options{Stable: true, Constraints: inNamespace(table, ns.Inode)})
+		})
+	}
+	rows, _ := ask(t, open(t, "interface_ipv6", "/proc"), "interface", ns.Inode)
+	if want := []string{"d0", "d1", "lo"}; !slices.Equal(rows, want) {
+		t.Errorf("interfaces %q, want %q", rows, want)
+	}
+}
+
+// A namespace that no process lives in is entered by way of its mount.
+func TestMountedNamespace(t *testing.T) {
+	ns := kerneltest.NewNamespace(t)
+	ns.Output(t, "ip", "link", "set", "lo", "up")
+	mount := filepath.Join(t.TempDir(), "mounted")
+	if err := os.WriteFile(mount, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount(ns.Path(), mount, "", unix.MS_BIND, ""); err != nil {
+		t.Skipf("needs leave to mount: %v", err)
+	}
+	t.Cleanup(func() { unix.Unmount(mount, unix.MNT_DETACH) })
+	for name, column := range map[string]string{"multicast_groups": "interface", "protocol_counters": "protocol", "interface_details": "interface"} {
+		rows, warnings := ask(t, open(t, name, "/proc"), column+" netns_inode", ns.Inode)
+		if len(rows) == 0 || len(warnings) > 0 || !strings.HasSuffix(rows[0], fmt.Sprint("|", ns.Inode)) {
+			t.Errorf("%s: %q, %v", name, rows, warnings)
+		}
 	}
 }
 
@@ -263,5 +324,114 @@ func TestMask(t *testing.T) {
 	}
 	if got := flagLetters(0); got != "[NO FLAGS]" {
 		t.Errorf("no flags: %q", got)
+	}
+}
+
+// netstat(8) and ip(8) must know the same groups.
+func TestMulticastAgreesWithTools(t *testing.T) {
+	ns := furnished(t)
+	netstat := kerneltest.RequireProgram(t, "netstat")
+	table := open(t, "multicast_groups", "/proc")
+	var rows, link []string
+	all, warnings := ask(t, table, "interface users group_address family", ns.Inode)
+	for _, r := range all {
+		if row, ok := strings.CutSuffix(r, "|17"); ok {
+			link = append(link, row)
+			continue
+		}
+		rows = append(rows, r[:strings.LastIndexByte(r, '|')])
+	}
+	slices.Sort(rows)
+	slices.Sort(link)
+	var want []string
+	for line := range strings.Lines(ns.Output(t, netstat, "-gn")) {
+		if fields := strings.Fields(line); len(fields) == 3 && strings.ContainsAny(fields[2], ".:") {
+			want = append(want, strings.Join(fields, "|"))
+		}
+	}
+	slices.Sort(want)
+	if !slices.Equal(rows, want) || len(want) < 4 || len(warnings) > 0 {
+		t.Errorf("groups %q, netstat has %q; warnings %v", rows, want, warnings)
+	}
+	var interfaces []struct {
+		Name   string `json:"ifname"`
+		Groups []struct {
+			Link  string
+			Users int
+		} `json:"maddr"`
+	}
+	if err := json.Unmarshal([]byte(ns.Output(t, "ip", "-j", "maddress")), &interfaces); err != nil {
+		t.Fatal(err)
+	}
+	want = nil
+	for _, i := range interfaces {
+		for _, g := range i.Groups {
+			if g.Link != "" {
+				want = append(want, fmt.Sprintf("%s|%d|%s", i.Name, max(g.Users, 1), g.Link))
+			}
+		}
+	}
+	slices.Sort(want)
+	if !slices.Equal(link, want) {
+		t.Errorf("groups of the link %q, ip has %q", link, want)
+	}
+}
+
+// nstat(8) must count the same in a namespace where nothing moves.
+func TestCountersAgreeWithNstat(t *testing.T) {
+	nstat := kerneltest.RequireProgram(t, "nstat")
+	ns := kerneltest.NewNamespace(t)
+	ns.Output(t, "ip", "link", "set", "lo", "up")
+	ns.Do(t, func() {
+		c, err := net.Dial("udp", "127.0.0.1:9")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	inhabit(t, ns)
+	rows, warnings := ask(t, open(t, "protocol_counters", "/proc"), "protocol counter value", ns.Inode)
+	ours := map[string]string{}
+	for _, r := range rows {
+		f := strings.Split(r, "|")
+		ours[f[0]+f[1]] = f[2]
+	}
+	var report struct {
+		Kernel map[string]int64 `json:"kernel"`
+	}
+	if err := json.Unmarshal([]byte(ns.Output(t, nstat, "-asz", "-j")), &report); err != nil {
+		t.Fatal(err)
+	}
+	if len(report.Kernel) < 100 || len(warnings) > 0 || ours["UdpNoPorts"] != "1" {
+		t.Fatalf("nstat has %d counters; UdpNoPorts is %q; warnings %v", len(report.Kernel), ours["UdpNoPorts"], warnings)
+	}
+	for name, value := range report.Kernel {
+		if ours[name] != fmt.Sprint(value) {
+			t.Errorf("%s: %q, nstat has %d", name, ours[name], value)
+		}
+	}
+}
+
+// The files of net.ipv6.conf must say the same as the kernel's answer.
+func TestInterfaceIPv6AgreesWithSettings(t *testing.T) {
+	rows, _ := ask(t, open(t, "interface_ipv6", "/proc"), "interface hop_limit forwarding_enabled", 0)
+	var want []string
+	for _, r := range rows {
+		name, _, _ := strings.Cut(r, "|")
+		cells := []string{name}
+		for _, setting := range []string{"hop_limit", "forwarding"} {
+			b, err := os.ReadFile(filepath.Join("/proc/sys/net/ipv6/conf", name, setting))
+			if err != nil {
+				t.Skipf("needs IPv6: %v", err)
+			}
+			cells = append(cells, strings.TrimSpace(string(b)))
+		}
+		want = append(want, strings.Join(cells, "|"))
+	}
+	if !slices.Equal(rows, want) {
+		t.Errorf("%q, the settings are %q", rows, want)
 	}
 }

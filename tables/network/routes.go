@@ -42,7 +42,7 @@ func Routes(c Config) (tables.Table, error) {
 		hidden(integer("route_window", "Bytes of window that TCP announces at most, 0 for the default.", func(r *routeRow) uint32 { return r.Metrics.Window })),
 		hidden(integer("route_irtt", "Milliseconds of round trip that TCP assumes first, 0 for the default.", func(r *routeRow) uint32 { return r.Metrics.RTT >> 3 })),
 		hidden(text("route_flag_letters", "Flags in netstat's letters: U up, G by a gateway, H to a host, ! none gets there.", func(r *routeRow) string { return routeLetters(&r.Route) })),
-		namespaceColumn(func(r *routeRow) *space { return r.space }),
+		namespaceColumn(func(r *routeRow) *location { return r.location }),
 	}
 	const typeColumn = 8
 	return tables.New(tables.Def[routeRow]{

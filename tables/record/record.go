@@ -315,7 +315,7 @@ func (r *recorder) recordDiag(ctx context.Context, h *netns.Handle) error {
 		exchanges = sockdiag.Scrub(exchanges, r.scrub)
 	}
 	r.summary.Answered++
-	return errors.Join(r.out.Answers(h.Inode(), exchanges), r.out.Interfaces(h.Inode(), names))
+	return errors.Join(r.out.Answers(h.Inode(), recording.SockDiag, exchanges), r.out.Interfaces(h.Inode(), names))
 }
 
 // inspect records what descriptors tell of sockets that are in no list, and

@@ -11,7 +11,7 @@ type replay struct{ *recording.Recording }
 
 // connect returns a connection to the recorded kernel of a namespace.
 func (r replay) connect(support *sockdiag.Support, netns uint64) (*sockdiag.Conn, error) {
-	exchanges, err := r.Answers(netns)
+	exchanges, err := r.Answers(netns, recording.SockDiag)
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package netns
 import (
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
 
 	"golang.org/x/sys/unix"
@@ -12,6 +13,9 @@ import (
 // the caller and not for a place in a host's tree, so that no other root than
 // the running kernel's can take the place of /proc here.
 const threadNamespace = "/proc/thread-self/ns/net"
+
+// threadFiles are the files of that namespace.
+const threadFiles = "/proc/thread-self/net/"
 
 // A Handle is an open network namespace.
 type Handle struct {
@@ -81,6 +85,17 @@ func Current() (uint64, error) {
 		return 0, fmt.Errorf("netns: own namespace: stat %q: %w", threadNamespace, err)
 	}
 	return st.Ino, nil
+}
+
+// ReadFile returns the content of a file of the net directory (proc_pid_net(5))
+// of the calling thread, such as "snmp". Inside of [Do] that is the one of the
+// namespace.
+func ReadFile(name string) ([]byte, error) {
+	b, err := os.ReadFile(threadFiles + name)
+	if err != nil {
+		return nil, fmt.Errorf("netns: read: %w", err)
+	}
+	return b, nil
 }
 
 // Do runs fn inside the namespace and returns its error. In the caller's own

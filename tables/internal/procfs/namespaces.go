@@ -2,6 +2,7 @@ package procfs
 
 import (
 	"fmt"
+	"strconv"
 
 	"golang.org/x/sys/unix"
 )
@@ -40,4 +41,25 @@ func (p *FS) NetIdentity(pid int32) (uint64, error) {
 		return 0, err
 	}
 	return st.Ino, nil
+}
+
+// Self returns the number that the caller has in the procfs, or that the
+// recorder had in a recorded tree. It fails like reading
+// a file that is not there where it has none: in a procfs of a pid namespace that does not see it.
+func (p *FS) Self() (int32, error) {
+	link, err := p.readlink("self")
+	if err != nil {
+		return 0, err
+	}
+	n, err := strconv.ParseInt(link, 10, 32)
+	if err != nil {
+		return 0, &Error{Op: "parse", Path: "self", Err: err}
+	}
+	return int32(n), nil
+}
+
+// NetFile hands the content of a file of /proc/<pid>/net to parse, which must
+// not keep it. Everybody may.
+func (p *FS) NetFile(pid int32, name string, parse func([]byte) error) error {
+	return p.readProcess(pid, "net/"+name, parse)
 }

@@ -27,6 +27,17 @@ const (
 	maxPayload = 1 << 20
 )
 
+// A Protocol of netlink(7) is whose answers a file holds, by the name of the
+// file.
+type Protocol string
+
+// The protocols that are recorded.
+const (
+	SockDiag  Protocol = "answers"  // sock_diag(7)
+	Route     Protocol = "route"    // rtnetlink(7)
+	Netfilter Protocol = "nftables" // nf_tables
+)
+
 // An Exchange is a request to the kernel and its answer, as raw netlink
 // messages in the recorded host's byte order.
 type Exchange struct {

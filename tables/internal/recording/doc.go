@@ -22,12 +22,14 @@
 //	                          text; the directories PID/net are links to them
 //	netns/INODE/interfaces    index and quoted name of each interface
 //	netns/INODE/answers       what sock_diag(7) answered
+//	netns/INODE/route         what rtnetlink(7) answered
+//	netns/INODE/nftables      what nf_tables answered
 //
-// The file answers begins with the line "sockql answers 1". Records follow: a
+// The files of answers begin with the line "sockql answers 1". Records follow: a
 // byte that says what it is, the length of its payload (4 bytes, big endian),
 // the payload, and the CRC-32 (IEEE) of all that. 'Q' is a request, 'A' one
 // datagram of the answer to the request before, both as they crossed the
-// netlink socket; an empty 'Z' ends the file.
+// netlink socket; an empty 'Z' ends a file.
 //
 // Numbers in requests, answers and in addresses of the text are in the byte
 // order of the recorded host, which the header names. Paths with an INODE are

@@ -94,11 +94,11 @@ func (r *Recording) Denied(name string) bool {
 	return false
 }
 
-// Answers returns what the kernel answered in a network namespace. It fails
+// Answers returns what the kernel answered to a protocol in a network namespace. It fails
 // with an error that is [fs.ErrNotExist] for one that it was not asked in. With
 // an error it returns the exchanges before the damage.
-func (r *Recording) Answers(netns uint64) (exchanges []Exchange, err error) {
-	err = r.parse(netnsPath(netns)+"/answers", func(b []byte) (err error) {
+func (r *Recording) Answers(netns uint64, of Protocol) (exchanges []Exchange, err error) {
+	err = r.parse(netnsPath(netns)+"/"+string(of), func(b []byte) (err error) {
 		exchanges, err = parseAnswers(b)
 		return err
 	})

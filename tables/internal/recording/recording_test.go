@@ -49,7 +49,7 @@ func write(t *testing.T) string {
 		w.LinkMounts(1, 40),
 		w.List(50, "tcp", []byte("header\n")),
 		w.LinkNet(1, 50),
-		w.Answers(50, exchanges),
+		w.Answers(50, SockDiag, exchanges),
 		w.Interfaces(50, map[uint32]string{2: "eth \"0\"", 1: "lo"}),
 		w.Finish(header, []Lookup{{Inode: 17, Socket: json.RawMessage(`{"Path":"eA=="}`)}}, map[uint64]string{9: "/a b\n"}),
 	} {
@@ -74,11 +74,11 @@ func TestRoundTrip(t *testing.T) {
 			t.Errorf("Denied(%q) = %v", name, got)
 		}
 	}
-	got, err := r.Answers(50)
+	got, err := r.Answers(50, SockDiag)
 	if err != nil || !slices.EqualFunc(got, exchanges, equal) {
 		t.Errorf("Answers = %q, %v", got, err)
 	}
-	if _, err := r.Answers(51); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := r.Answers(51, SockDiag); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("answers of a namespace that is not there: %v", err)
 	}
 	names, err := r.Interfaces(50)
@@ -144,7 +144,7 @@ func TestCreateRefuses(t *testing.T) {
 		}
 	}
 	big := []Exchange{{Request: make([]byte, maxPayload+1)}}
-	if err := w.Answers(1, big); err == nil || !strings.Contains(err.Error(), "too long") {
+	if err := w.Answers(1, SockDiag, big); err == nil || !strings.Contains(err.Error(), "too long") {
 		t.Errorf("a message that could not be read back: %v", err)
 	}
 }

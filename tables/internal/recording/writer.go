@@ -111,13 +111,13 @@ func (w *Writer) LinkNet(pid int32, netns uint64) error {
 	return w.Link(strconv.Itoa(int(pid))+"/net", "../"+netnsPath(netns)+"/net")
 }
 
-// Answers writes what the kernel answered in a network namespace.
-func (w *Writer) Answers(netns uint64, exchanges []Exchange) error {
+// Answers writes what the kernel answered to a protocol in a network namespace.
+func (w *Writer) Answers(netns uint64, of Protocol, exchanges []Exchange) error {
 	var b bytes.Buffer
 	if err := writeAnswers(&b, exchanges); err != nil {
 		return fmt.Errorf("recording: write answers of network namespace %d: %w", netns, err)
 	}
-	return w.File(netnsPath(netns)+"/answers", b.Bytes())
+	return w.File(netnsPath(netns)+"/"+string(of), b.Bytes())
 }
 
 // Interfaces writes the names of the interfaces of a network namespace.

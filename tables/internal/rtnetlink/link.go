@@ -23,7 +23,12 @@ type Link struct {
 	MTU       uint32           // bytes
 	Stats     LinkStats
 	StatsSeen bool
+	Inet6     *Inet6Settings // nil if IPv6 is off or not there
 }
+
+// Inet6Settings are some of the numbers of net.ipv6.conf.<interface>
+// (Documentation/networking/ip-sysctl.rst).
+type Inet6Settings struct{ HopLimit, Forwarding, AcceptRedirects, AcceptRA int32 }
 
 // LinkStats are the counters of struct rtnl_link_stats64 that tools show.
 type LinkStats struct {
@@ -69,6 +74,8 @@ func parseLink(b []byte) (Link, error) {
 			}
 		case unix.IFLA_STATS64:
 			l.Stats, l.StatsSeen = parseLinkStats(a.Value)
+		case unix.IFLA_AF_SPEC:
+			l.Inet6 = parseInet6(a.Value)
 		}
 	})
 	if err != nil {
@@ -90,4 +97,27 @@ func parseLinkStats(b []byte) (LinkStats, bool) {
 		RxErrors: field(4), TxErrors: field(5), RxDropped: field(6), TxDropped: field(7),
 		Multicast: field(8), Collisions: field(9), RxOverruns: field(14), TxOverruns: field(18),
 	}, true
+}
+
+// parseInet6 finds the array of settings (enum of include/uapi/linux/ipv6.h,
+// DEVCONF_*) among what the address families tell of an interface.
+func parseInet6(b []byte) *Inet6Settings {
+	const (
+		forwarding, hopLimit, acceptRA, acceptRedirects = 0, 1, 3, 4
+		needed                                          = 5
+	)
+	var settings *Inet6Settings
+	for family, v, rest := netlink.NextAttribute(b); v != nil; family, v, rest = netlink.NextAttribute(rest) {
+		if family != unix.AF_INET6 {
+			continue
+		}
+		for typ, v, rest := netlink.NextAttribute(v); v != nil; typ, v, rest = netlink.NextAttribute(rest) {
+			if typ != unix.IFLA_INET6_CONF || len(v) < 4*needed {
+				continue
+			}
+			at := func(i int) int32 { return int32(binary.NativeEndian.Uint32(v[4*i:])) }
+			settings = &Inet6Settings{HopLimit: at(hopLimit), Forwarding: at(forwarding), AcceptRedirects: at(acceptRedirects), AcceptRA: at(acceptRA)}
+		}
+	}
+	return settings
 }
