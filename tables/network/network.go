@@ -161,6 +161,10 @@ func (c Config) find(inode uint64) (*location, error) {
 	if !c.Proc.IsMounted() {
 		return nil, nil
 	}
+	// A mount that this process has needs no leave to look at another one.
+	if self, err := c.Proc.Self(); err == nil {
+		pids = slices.Insert(pids, 0, self)
+	}
 	var errs []error
 	for _, m := range netns.Find(c.Proc.Root(), pids, nil) {
 		if m.Inode != inode {
