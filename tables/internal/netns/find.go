@@ -23,22 +23,36 @@ import (
 type Mount struct {
 	// Inode is the namespace's inode in nsfs.
 	Inode uint64
-	// Path is the mount point as the process PID sees it, below its root.
+	// Path is the mount point as the processes see it, below their roots.
 	Path string
-	// PID is a process whose mount namespace has the mount.
-	PID int32
+	// PIDs are processes that have the mount: not all, but one at least of
+	// each mount namespace, ascending.
+	PIDs []int32
 }
 
 // Name returns the last element of the path: what ip-netns(8) calls the
 // namespace, or the runtime's identifier.
 func (m Mount) Name() string { return filepath.Base(m.Path) }
 
-// Open opens the namespace by way of the process's root directory, which needs
-// leave to ptrace the process. proc is the procfs that [Find] was given. It
-// fails with an error that is [fs.ErrNotExist] if the mount is no more, or
-// lies below another one.
+// Open opens the namespace by way of a process's root directory, which needs
+// leave to ptrace one of the processes. proc is the procfs that [Find] was
+// given. It fails with an error that is [fs.ErrNotExist] if the mount is no
+// more, or lies below another one.
 func (m Mount) Open(proc string) (*Handle, error) {
-	path := filepath.Join(proc, strconv.Itoa(int(m.PID)), "root", m.Path)
+	var failure error = fs.ErrNotExist
+	for _, pid := range m.PIDs {
+		h, err := m.openAt(filepath.Join(proc, strconv.Itoa(int(pid)), "root", m.Path))
+		if err == nil {
+			return h, nil
+		}
+		if !errors.Is(failure, fs.ErrPermission) {
+			failure = err // a denial says more than that another process has ended
+		}
+	}
+	return nil, failure
+}
+
+func (m Mount) openAt(path string) (*Handle, error) {
 	h, err := Open(path)
 	if err != nil {
 		return nil, err
@@ -54,8 +68,9 @@ func (m Mount) Open(proc string) (*Handle, error) {
 // namespaces of the given processes, each path once, ordered by inode and
 // path. proc is where the procfs that shows the processes is mounted: a
 // container that sees its host's there finds the host's. The mount table of
-// each mount namespace is read once. Processes that have ended are passed
-// over; other failures are one warning.
+// each mount namespace is read once, but for processes that see only a part of
+// it from their root directory (chroot(2)). Processes that have ended are
+// passed over; other failures are one warning.
 func Find(proc string, pids []int32, warn func(error)) []Mount {
 	var found []Mount
 	var failed error
@@ -85,7 +100,20 @@ func Find(proc string, pids []int32, warn func(error)) []Mount {
 		}
 		return strings.Compare(a.Path, b.Path)
 	})
-	return slices.CompactFunc(found, func(a, b Mount) bool { return a.Inode == b.Inode && a.Path == b.Path })
+	return merge(found)
+}
+
+// merge joins neighbours that are the same mount.
+func merge(found []Mount) []Mount {
+	merged := found[:0]
+	for _, m := range found {
+		if n := len(merged); n > 0 && merged[n-1].Inode == m.Inode && merged[n-1].Path == m.Path {
+			merged[n-1].PIDs = append(merged[n-1].PIDs, m.PIDs...)
+			continue
+		}
+		merged = append(merged, m)
+	}
+	return merged
 }
 
 // mountTable returns the content of a process's mountinfo, or nothing if that
@@ -93,8 +121,17 @@ func Find(proc string, pids []int32, warn func(error)) []Mount {
 // be asked for is told apart by the first line: its mount ID is unique.
 func mountTable(dir string, seen map[string]bool) ([]byte, error) {
 	key, linkErr := os.Readlink(filepath.Join(dir, "ns/mnt"))
-	if linkErr == nil && seen[key] {
-		return nil, nil
+	if linkErr == nil {
+		if seen[key] {
+			return nil, nil
+		}
+		// Mounts outside of a process's root are not in its table
+		// (show_mountinfo, fs/proc_namespace.c).
+		if root, err := os.Readlink(filepath.Join(dir, "root")); err == nil && root != "/" {
+			if key += " " + root; seen[key] {
+				return nil, nil
+			}
+		}
 	}
 	f, err := os.Open(filepath.Join(dir, "mountinfo"))
 	if err != nil {
@@ -144,7 +181,7 @@ func parseMounts(table []byte, pid int32, dst []Mount) []Mount {
 		if !isNet || !closed || err != nil {
 			continue
 		}
-		dst = append(dst, Mount{Inode: inode, Path: m.Path, PID: pid})
+		dst = append(dst, Mount{Inode: inode, Path: m.Path, PIDs: []int32{pid}})
 	}
 	return dst
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"sockql/tables/internal/kerneltest"
+	"sockql/tables/internal/procfs"
 )
 
 func TestMain(m *testing.M) { kerneltest.Main(m) }
@@ -257,6 +259,36 @@ func TestOpenRefusesOthers(t *testing.T) {
 	}
 }
 
+// TestIdentity compares what a namespace shows of itself with what a process
+// that lives in it shows.
+func TestIdentity(t *testing.T) {
+	ns := kerneltest.NewNamespace(t)
+	holder := kerneltest.Hold(t, ns)
+	proc, err := procfs.Open("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proc.Close()
+	h, err := Open(ns.Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	got, err := h.Identity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want, err := proc.NetIdentity(int32(holder.PID)); got != want || err != nil {
+		t.Errorf("namespace %d has the identity %d, its process %d, %v", ns.Inode, got, want, err)
+	}
+	if own, err := proc.NetIdentity(int32(os.Getpid())); got == own || err != nil {
+		t.Errorf("namespace %d has the identity of the test's own, %d, %v", ns.Inode, own, err)
+	}
+	if threads := kerneltest.ForeignThreads(t); threads != nil {
+		t.Errorf("threads were left in other namespaces: %v", threads)
+	}
+}
+
 func TestFindOtherMountNamespace(t *testing.T) {
 	blue, green := kerneltest.NewNamespace(t), kerneltest.NewNamespace(t)
 	dir := t.TempDir()
@@ -301,7 +333,7 @@ func TestFindOtherMountNamespace(t *testing.T) {
 	}
 	holder.End()
 	for _, m := range mounts {
-		if m.PID == int32(holder.PID) {
+		if slices.Contains(m.PIDs, int32(holder.PID)) {
 			if h, err := m.Open("/proc"); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("a mount of a process that has ended: %v, %v, want ErrNotExist", h, err)
 			}
@@ -311,7 +343,7 @@ func TestFindOtherMountNamespace(t *testing.T) {
 
 func TestMountOpenRefusesAnotherNamespace(t *testing.T) {
 	ns := kerneltest.NewNamespace(t)
-	m := Mount{Inode: ns.Inode + 1, Path: ns.Path(), PID: int32(os.Getpid())}
+	m := Mount{Inode: ns.Inode + 1, Path: ns.Path(), PIDs: []int32{int32(os.Getpid())}}
 	if h, err := m.Open("/proc"); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("got %v, %v, want ErrNotExist", h, err)
 	}
@@ -338,9 +370,75 @@ func TestFindReadsEachTableOnce(t *testing.T) {
 			}
 		}
 		got := Find(root, []int32{1, 2}, func(err error) { t.Error(err) })
-		if len(got) != 1 || got[0] != (Mount{Inode: 11, Path: "/run/netns/x", PID: 1}) {
+		if len(got) != 1 || got[0].Inode != 11 || !slices.Equal(got[0].PIDs, []int32{1}) {
 			t.Errorf("namespace link readable %v: got %v", readable, got)
 		}
+	}
+}
+
+// writeProcess makes a process in a tree in the shape of a procfs: links by
+// name, and a mount table.
+func writeProcess(t *testing.T, root, pid string, links map[string]string, table string) {
+	t.Helper()
+	dir := filepath.Join(root, pid)
+	if err := os.MkdirAll(filepath.Join(dir, "ns"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range links {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(dir, "mountinfo"), []byte(table), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOpenByAnotherProcess has a mount seen by a process whose links may not
+// be read, by one that has another thing there by now, and by one that leads
+// to it.
+func TestOpenByAnotherProcess(t *testing.T) {
+	ns := kerneltest.NewNamespace(t)
+	root := t.TempDir()
+	table := fmt.Sprintf("21 20 0:4 net:[%d] /x rw - nsfs nsfs rw\n", ns.Inode)
+	writeProcess(t, root, "1", nil, table)
+	writeProcess(t, root, "2", map[string]string{"ns/mnt": "mnt:[7]", "root": "/proc/self/ns"}, table)
+	writeProcess(t, root, "3", map[string]string{"ns/mnt": "mnt:[8]", "root": filepath.Join(root, "view")}, table)
+	if err := os.Mkdir(filepath.Join(root, "view"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(ns.Path(), filepath.Join(root, "view/x")); err != nil {
+		t.Fatal(err)
+	}
+	got := Find(root, []int32{1, 2, 3}, func(err error) { t.Error(err) })
+	if len(got) != 1 || !slices.Equal(got[0].PIDs, []int32{1, 2, 3}) {
+		t.Fatalf("got %v, want one mount that three processes have", got)
+	}
+	h, err := got[0].Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	if h.Inode() != ns.Inode {
+		t.Errorf("opened namespace %d, want %d", h.Inode(), ns.Inode)
+	}
+}
+
+// TestFindOutsideOfRoot has the first processes of a mount namespace see only
+// what is below their root directory.
+func TestFindOutsideOfRoot(t *testing.T) {
+	root := t.TempDir()
+	jailed := map[string]string{"ns/mnt": "mnt:[7]", "root": "/jail"}
+	free := map[string]string{"ns/mnt": "mnt:[7]", "root": "/"}
+	const unread = "20 1 0:4 net:[33] /unread rw - nsfs nsfs rw\n"
+	writeProcess(t, root, "1", jailed, "20 1 0:4 net:[22] /run/netns/y rw - nsfs nsfs rw\n")
+	writeProcess(t, root, "2", jailed, unread)
+	writeProcess(t, root, "3", free, "21 19 0:4 net:[11] /run/netns/x rw - nsfs nsfs rw\n")
+	writeProcess(t, root, "4", free, unread)
+	writeProcess(t, root, "5", jailed, unread)
+	got := Find(root, []int32{1, 2, 3, 4, 5}, func(err error) { t.Error(err) })
+	if want := "[{11 /run/netns/x [3]} {22 /run/netns/y [1]}]"; fmt.Sprint(got) != want {
+		t.Errorf("got %v, want %s", got, want)
 	}
 }
 
@@ -371,8 +469,8 @@ func TestParseMounts(t *testing.T) {
 545 24 8:1 /x /mnt/net:[5]\040-\040nsfs rw - ext4 /dev/sda1 rw`
 	got := parseMounts([]byte(table), 3, nil)
 	want := []Mount{
-		{4026532234, "/run/netns/blue", 3},
-		{77, `/run/docker/netns/a b\`, 3},
+		{4026532234, "/run/netns/blue", []int32{3}},
+		{77, `/run/docker/netns/a b\`, []int32{3}},
 	}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v, want %v", got, want)
