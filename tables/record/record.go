@@ -15,9 +15,11 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sockql/tables/internal/netlink"
 	"sockql/tables/internal/netns"
 	"sockql/tables/internal/procfs"
 	"sockql/tables/internal/recording"
+	"sockql/tables/internal/rtnetlink"
 	"sockql/tables/internal/sockdiag"
 	"sockql/tables/internal/socket"
 	"sockql/tables/sockets"
@@ -224,7 +226,7 @@ func (r *recorder) join(pid int32, key, inode uint64) {
 // netFiles are the files of PID/net that the tables read.
 var netFiles = [...]string{
 	"tcp", "tcp6", "udp", "udp6", "udplite", "udplite6", "raw", "raw6", "icmp", "icmp6",
-	"unix", "packet", "netlink", "if_inet6", "igmp", "dev_mcast",
+	"unix", "packet", "netlink", "if_inet6", "igmp", "igmp6", "dev_mcast", "snmp", "netstat", "snmp6", "sctp/snmp",
 }
 
 // recordSpace records the lists of a namespace, as text and from sock_diag.
@@ -253,7 +255,33 @@ func (r *recorder) recordSpace(ctx context.Context, key uint64, sp *space) error
 		return nil
 	}
 	defer h.Close()
-	return r.recordDiag(ctx, h)
+	return errors.Join(r.recordRoutes(ctx, h), r.recordDiag(ctx, h))
+}
+
+// recordRoutes records what rtnetlink answers in a namespace: interfaces,
+// addresses, routes and neighbours.
+func (r *recorder) recordRoutes(ctx context.Context, h *netns.Handle) error {
+	var t netlink.Transport
+	err := netns.Do(h, func() (err error) {
+		t, err = rtnetlink.Dial()
+		return err
+	})
+	if err != nil {
+		r.warn(fmt.Errorf("record: network namespace %d: %w: its interfaces and routes are missing", h.Inode(), err))
+		return nil
+	}
+	defer t.Close()
+	exchanges, err := rtnetlink.Record(ctx, t)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		r.warn(fmt.Errorf("record: network namespace %d: %w", h.Inode(), err))
+	}
+	if r.scrub != nil {
+		exchanges = rtnetlink.Scrub(exchanges, r.scrub.Addr)
+	}
+	return r.out.Answers(h.Inode(), recording.Route, exchanges)
 }
 
 // open opens a namespace.

@@ -295,7 +295,7 @@ func (s *scrubber) netFile(name string, b []byte) []byte {
 	switch name {
 	case "unix":
 		return s.unixList(b)
-	case "packet", "netlink":
+	case "packet", "netlink", "snmp", "netstat", "snmp6", "sctp/snmp":
 		return b // numbers
 	case "if_inet6":
 		return eachLine(b, func(line string) string {
@@ -309,10 +309,32 @@ func (s *scrubber) netFile(name string, b []byte) []byte {
 		})
 	case "igmp":
 		return eachLine(b, func(line string) string {
-			if strings.HasPrefix(line, "\t") {
-				return "\t\t\t\t00000000     1 0:00000000\t\t0" // a group
+			group, rest, _ := strings.Cut(strings.TrimPrefix(line, "\t\t\t\t"), " ")
+			if !strings.HasPrefix(line, "\t") {
+				return line
 			}
-			return line
+			n, err := strconv.ParseUint(group, 16, 32)
+			if err != nil {
+				return ""
+			}
+			var raw [4]byte // the kernel prints it as a number of its byte order
+			binary.NativeEndian.PutUint32(raw[:], uint32(n))
+			to := s.Addr(netip.AddrFrom4(raw)).As4()
+			return fmt.Sprintf("\t\t\t\t%08X %s", binary.NativeEndian.Uint32(to[:]), rest)
+		})
+	case "igmp6":
+		return eachLine(b, func(line string) string {
+			fields := strings.Fields(line)
+			if len(fields) < 4 {
+				return ""
+			}
+			a, err := hex.DecodeString(fields[2])
+			if err != nil || len(a) != 16 {
+				return ""
+			}
+			to := s.Addr(netip.AddrFrom16([16]byte(a))).As16()
+			fields[2] = hex.EncodeToString(to[:])
+			return strings.Join(fields, " ")
 		})
 	case "dev_mcast":
 		return eachLine(b, func(line string) string {

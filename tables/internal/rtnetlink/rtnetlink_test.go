@@ -2,6 +2,7 @@ package rtnetlink
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -156,4 +157,64 @@ func TestKernel(t *testing.T) {
 			t.Errorf("neighbours %+v, %v", neighbours, err)
 		}
 	})
+}
+
+// everything returns what a connection knows, as text.
+func everything(t *testing.T, c *Conn) string {
+	t.Helper()
+	links, err1 := c.Links(t.Context())
+	addresses, err2 := c.Addresses(t.Context())
+	routes, err3 := c.Routes(t.Context(), unix.AF_INET)
+	neighbours, err4 := c.Neighbours(t.Context(), unix.AF_INET)
+	if err := errors.Join(err1, err2, err3, err4); err != nil {
+		t.Fatal(err)
+	}
+	for i := range links {
+		links[i].Stats, links[i].Inet6 = LinkStats{}, nil
+	}
+	return fmt.Sprintf("%+v %+v %+v %+v", links, addresses, routes, neighbours)
+}
+
+func TestRecord(t *testing.T) {
+	ns := kerneltest.NewNamespace(t)
+	for _, command := range []string{
+		"link add d0 address 02:11:22:33:44:55 mtu 1400 type veth peer name d1", "link set d0 up", "addr add 10.11.12.13/24 broadcast 10.11.12.255 dev d0",
+		"route add 10.99.0.0/16 nexthop via 10.11.12.8 nexthop via 10.11.12.9", "neigh add 10.11.12.9 lladdr 02:66:77:88:99:aa dev d0 nud permanent",
+	} {
+		ns.Output(t, "ip", strings.Fields(command)...)
+	}
+	var kernel netlink.Transport
+	ns.Do(t, func() {
+		var err error
+		if kernel, err = Dial(); err != nil {
+			t.Fatal(err)
+		}
+	})
+	live := New(kernel)
+	defer live.Close()
+	exchanges, err := Record(t.Context(), kernel)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := everything(t, live)
+	if got := everything(t, New(netlink.Replay(exchanges))); got != want {
+		t.Errorf("recorded\n%s\nthe kernel says\n%s", got, want)
+	}
+	to := netip.MustParseAddr("192.0.2.77")
+	scrubbed := everything(t, New(netlink.Replay(Scrub(exchanges, func(a netip.Addr) netip.Addr {
+		if a.Is4() {
+			return to
+		}
+		return netip.IPv6Loopback()
+	}))))
+	for _, secret := range []string{"10.11.12.", "10.99.0.0", "02:11:22:33:44:55", "02:66:77:88:99:aa"} {
+		if !strings.Contains(want, secret) || strings.Contains(scrubbed, secret) {
+			t.Errorf("scrubbed of %s:\n%s", secret, scrubbed)
+		}
+	}
+	for _, kept := range []string{"d0", "1400", "192.0.2.77/16", "Gateway:192.0.2.77", "02:00:00:00:00:0"} {
+		if !strings.Contains(scrubbed, kept) {
+			t.Errorf("without %s:\n%s", kept, scrubbed)
+		}
+	}
 }
