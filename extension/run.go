@@ -53,10 +53,11 @@ type Config struct {
 	Limits
 }
 
-// What ends a registration.
+// What ends a registration, and what ends its calls.
 var (
 	errShutdown     = errors.New("osqueryd asked for an end")
 	errDeregistered = errors.New("osqueryd does not list the extension any more")
+	errEnding       = errors.New("the extension ends its registration")
 	errOther        = errors.New("another process serves an extension of this name, and this one stands by")
 )
 
@@ -64,7 +65,8 @@ var (
 // or osqueryd asks for an end, and then deregisters and removes its socket
 // within a second. Whenever the registration is lost, it registers again, with
 // pauses of one second to half a minute, each time asking anew which names are
-// taken.
+// taken. While another process has registered an extension of this name and
+// answers, Run stands by and looks again at each interval.
 //
 // It fails if the configuration cannot work, if no extension manager answers on
 // the socket within the timeout in the first place, or, once the registration is
@@ -169,9 +171,14 @@ func (s *server) run(ctx context.Context) error {
 			level = slog.LevelDebug
 		}
 		said = err.Error()
-		s.log.Log(ctx, level, "extension not registered, trying again", "error", err, "pause", pause)
-		s.pause(ctx, pause+rand.N(pause/4))
-		pause = min(2*pause, longestPause)
+		next := pause
+		if errors.Is(err, errOther) {
+			next = s.cfg.Interval // nothing is wrong, and the other's end is to be seen soon
+		} else {
+			pause = min(2*pause, longestPause)
+		}
+		s.log.Log(ctx, level, "extension not registered, trying again", "error", err, "pause", next)
+		s.pause(ctx, next+rand.N(next/4+1))
 	}
 }
 
@@ -205,8 +212,8 @@ func (s *server) register(ctx context.Context) (registered bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	// Calls go on until osqueryd has been told that they no longer can.
-	serving, end := context.WithCancel(context.WithoutCancel(ctx))
-	defer end()
+	serving, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(nil)
 	var renamed []string
 	plugins, stop := NewPlugins(serving, s.cfg.Limits, s.log, s.tables, func(t tables.Table) string {
 		own := t.Schema().Name
@@ -259,7 +266,7 @@ func (s *server) register(ctx context.Context) (registered bool, err error) {
 	if !errors.Is(err, errDeregistered) {
 		s.withdraw(ctx, uuid)
 	}
-	end()
+	end(errEnding)
 	<-done
 	return true, err
 }

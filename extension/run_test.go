@@ -35,6 +35,7 @@ type osqueryd struct {
 	last       osquery.ExtensionRouteUUID
 	registered chan osquery.ExtensionRouteUUID
 	during     func()        // called by a registration
+	refuse     bool          // refuses registrations
 	hangs      chan struct{} // if there is one, the list of extensions waits for its end
 	stop       func()
 }
@@ -123,6 +124,9 @@ func (m *osqueryd) Extensions(ctx context.Context) (osquery.InternalExtensionLis
 func (m *osqueryd) RegisterExtension(_ context.Context, info *osquery.InternalExtensionInfo, registry osquery.ExtensionRegistry) (*osquery.ExtensionStatus, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if m.refuse {
+		return failure(errors.New("Incompatible extension SDK version")).Status, nil
+	}
 	for _, other := range m.extensions {
 		if other.Name == info.Name {
 			return failure(errors.New("Duplicate extension registered")).Status, nil
@@ -374,6 +378,47 @@ func TestRunStandsBy(t *testing.T) {
 	}
 	if n := strings.Count(log.String(), "level=WARN msg=\"extension not registered"); n != 1 {
 		t.Errorf("the same reason is told %d times:\n%s", n, log)
+	}
+}
+
+// One that stands by takes over soon, however long it has; one that is refused
+// tries less and less often.
+func TestRunPauses(t *testing.T) {
+	m := startOsqueryd(t)
+	run(t, Config{Socket: m.path, Tables: []tables.Table{people(t, "people", 1)}})
+	if _, err := m.generate(m.await(), "people"); err != nil { // listens
+		t.Fatal(err)
+	}
+	pauses := func(cfg Config) (list []time.Duration) {
+		t.Helper()
+		s, err := newServer(cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		s.pause = func(_ context.Context, d time.Duration) {
+			if list = append(list, d); len(list) == 8 {
+				cancel()
+			}
+		}
+		if err := s.run(ctx); err != nil {
+			t.Fatal(err)
+		}
+		return list
+	}
+	table := []tables.Table{people(t, "people", 1)}
+	for _, d := range pauses(Config{Socket: m.path, Interval: 3 * time.Second, Tables: table}) {
+		if d < 3*time.Second || d > 4*time.Second {
+			t.Errorf("a pause of %s while standing by", d)
+		}
+	}
+	m.mu.Lock()
+	m.refuse = true
+	m.mu.Unlock()
+	list := pauses(Config{Socket: m.path, Name: "other", Tables: table})
+	if list[0] > 2*time.Second || list[3] < 8*time.Second || list[7] < 30*time.Second || list[7] > 38*time.Second {
+		t.Errorf("pauses when refused: %v", list)
 	}
 }
 
