@@ -25,6 +25,7 @@ type Conn struct {
 	running  *Stmt    // the statement that is in SQLite at this moment
 	session  *Session // its session, or that of the statement being prepared
 	missing  *tables.RequiredError
+	planned  *[]planned // what tables were asked and chose, while a statement is explained
 	call     sqlfunc.Call
 	seed     maphash.Seed // of row numbers
 }

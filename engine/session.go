@@ -16,7 +16,7 @@ type Session struct {
 	cancel context.CancelCauseFunc
 	inner  *tables.Session
 	stmts  map[*Stmt]struct{}
-	scans  []*ScanStats
+	scans  []*scanCount
 	closed bool
 }
 
@@ -53,7 +53,7 @@ func (s *Session) TakeWarnings() []error { return s.inner.TakeWarnings() }
 func (s *Session) Scans() []ScanStats {
 	stats := make([]ScanStats, len(s.scans))
 	for i, scan := range s.scans {
-		stats[i] = *scan
+		stats[i] = scan.ScanStats
 		stats[i].Terms = slices.Clone(scan.Terms)
 	}
 	return stats

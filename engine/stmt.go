@@ -24,7 +24,7 @@ type Stmt struct {
 	raw          *sqlite.Stmt
 	columns      []ResultColumn
 	row          []tables.Value
-	scans        map[scanKey]*ScanStats
+	scans        map[scanKey]*scanCount
 	instructions int64
 	copied       int // bytes of snapshots
 	done, closed bool

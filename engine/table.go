@@ -8,7 +8,9 @@ import (
 	"iter"
 	"math"
 	"runtime/pprof"
+	"slices"
 	"strings"
+	"time"
 
 	"sockql/engine/internal/plan"
 	"sockql/engine/internal/sqlite"
@@ -51,6 +53,10 @@ func (m *module) Plan(offer *plan.Offer) (plan.Choice, error) {
 	if choice.Unusable {
 		m.conn.missing = &tables.RequiredError{Table: m.schema.Name, Column: choice.Missing}
 	}
+	if list := m.conn.planned; list != nil {
+		*list = append(*list, planned{module: m, terms: slices.Clone(offer.Terms), choice: choice})
+		choice.Number = int32(len(*list))
+	}
 	return choice, nil
 }
 
@@ -59,6 +65,7 @@ func (m *module) Open() sqlite.Cursor { return &cursor{module: m} }
 // scanKey tells apart what a statement counts separately.
 type scanKey struct {
 	table, plan string
+	number      int32 // of the choice, where the statement is explained
 }
 
 // A cursor runs scans of a table on demand: the table's code runs, in a
@@ -66,9 +73,10 @@ type scanKey struct {
 // scan that came to its end, because the inside of a join is a scan a row.
 type cursor struct {
 	module *module
+	number int32
 	text   string // the encoded form of plan
 	plan   plan.Plan
-	stats  *ScanStats
+	stats  *scanCount
 
 	next  func() (tables.Row, bool)
 	stop  func()
@@ -96,23 +104,26 @@ type cursor struct {
 	ids   rowIDs
 }
 
-func (c *cursor) Filter(text string, args *sqlite.Args) (tables.Row, error) {
+func (c *cursor) Filter(number int32, text string, args *sqlite.Args) (tables.Row, error) {
 	if !c.ended {
 		c.stopScan()
 	}
-	if c.stats == nil || text != c.text {
+	if c.stats == nil || number != c.number || text != c.text {
 		p, err := plan.Parse(text)
 		if err != nil {
 			return nil, err
 		}
-		c.text, c.plan, c.asked = strings.Clone(text), p, false
-		c.stats = c.module.conn.running.scanStats(c.module, c.text, p)
+		c.number, c.text, c.plan, c.asked = number, strings.Clone(text), p, false
+		c.stats = c.module.conn.running.scanStats(c)
 	}
 	request, err := c.request(args)
 	if err != nil {
 		return nil, err
 	}
 	c.stats.Scans++
+	if c.stats.number > 0 {
+		c.stats.note(c.module.schema, c.plan, &request)
+	}
 	c.ids.restart()
 	again := c.asked && sameQuestion(&c.question, &request)
 	c.recording.drop()
@@ -137,6 +148,9 @@ func (c *cursor) Filter(text string, args *sqlite.Args) (tables.Row, error) {
 func (c *cursor) startScan() {
 	session := c.module.conn.session
 	c.query = tables.NewQuery(session.inner, c.module.schema, c.question)
+	if c.stats.number > 0 {
+		c.query.OnAccount(c.stats.take)
+	}
 	c.ended, c.err, c.counted, c.batch = false, nil, 0, 1
 	if c.next == nil {
 		c.next, c.stop = iter.Pull(func(yield func(tables.Row) bool) {
@@ -189,7 +203,7 @@ func (c *cursor) advance() (tables.Row, error) {
 		return c.copy, nil
 	}
 	if c.counted == 0 && !c.ended {
-		row, alive := c.next()
+		row, alive := c.resume()
 		if !alive {
 			c.next = nil
 		}
@@ -206,6 +220,16 @@ func (c *cursor) advance() (tables.Row, error) {
 		c.copy, c.recording = c.recording, nil
 	}
 	return nil, c.err
+}
+
+// resume runs the table's code to its next row.
+func (c *cursor) resume() (row tables.Row, alive bool) {
+	if c.stats.number == 0 {
+		return c.next()
+	}
+	start := time.Now()
+	defer func() { c.stats.elapsed += time.Since(start) }()
+	return c.next()
 }
 
 // record copies a row of a scan that is recorded, and returns the copy.
@@ -349,17 +373,17 @@ func putUint(b []byte, at int, n uint64) []byte {
 }
 
 // scanStats returns what counts the scans of a table by one plan.
-func (st *Stmt) scanStats(m *module, text string, p plan.Plan) *ScanStats {
-	key := scanKey{table: m.name, plan: text}
+func (st *Stmt) scanStats(c *cursor) *scanCount {
+	key := scanKey{table: c.module.name, plan: c.text, number: c.number}
 	if stats := st.scans[key]; stats != nil {
 		return stats
 	}
-	stats := &ScanStats{Table: m.name}
-	for _, a := range p.Args {
-		stats.Terms = append(stats.Terms, describe(m.schema, a))
+	stats := &scanCount{ScanStats: ScanStats{Table: c.module.name}, number: c.number}
+	for _, a := range c.plan.Args {
+		stats.Terms = append(stats.Terms, describe(c.module.schema, a))
 	}
 	if st.scans == nil {
-		st.scans = map[scanKey]*ScanStats{}
+		st.scans = map[scanKey]*scanCount{}
 	}
 	st.scans[key] = stats
 	st.session.scans = append(st.session.scans, stats)

@@ -156,6 +156,8 @@ func (c *completer) dotCandidates(before string) (word string, found []string) {
 			found = append(found, topicNames()...)
 		case "file":
 			found = files(word)
+		case "sql":
+			return c.candidates(rest, "")
 		}
 		if d.name == "watch" && strings.Contains(strings.TrimLeft(rest, " "), " ") {
 			_, sql, _ := strings.Cut(strings.TrimLeft(rest, " "), " ")

@@ -21,7 +21,7 @@ type dotCommand struct {
 	args     string
 	doc      string
 	ours     bool
-	complete string // what a terminal completes: "table", "mode", "bool", "file", "command"
+	complete string // what a terminal completes: "table", "mode", "bool", "file", "command", "sql"
 	run      func(s *shell, ctx context.Context, args []string) error
 }
 
@@ -86,6 +86,12 @@ func dotCommands() []dotCommand {
 			return nil
 		}},
 		{name: "describe", least: 2, min: 1, max: 1, args: "TABLE", doc: "Show columns, what narrows a scan, privilege and examples", ours: true, complete: "table", run: (*shell).describe},
+		{name: "explain", least: 3, min: 1, max: -1, args: "SQL", doc: "Run a statement, and show how it was answered and what took the time", ours: true, complete: "sql", run: func(s *shell, ctx context.Context, args []string) error {
+			if err := s.explainCommand(ctx, args[0]); err != nil {
+				return s.failed(err, args[0])
+			}
+			return nil
+		}},
 		{name: "find", least: 2, min: 1, max: -1, args: "WORD…", doc: "Search tables and columns by name and documentation", ours: true, run: (*shell).find},
 		{name: "once", least: 1, min: 1, max: 1, args: "FILE", doc: "Write the next result to a file", ours: true, complete: "file", run: (*shell).setOnce},
 		{name: "output", least: 1, max: 1, args: "[FILE]", doc: "Write results to a file, or to the terminal again", ours: true, complete: "file", run: (*shell).setOutput},
@@ -111,8 +117,11 @@ func (s *shell) dot(ctx context.Context, line string) error {
 		if len(name) < c.least || !strings.HasPrefix(c.name, name) || len(args) < c.min || c.max >= 0 && len(args) > c.max {
 			continue
 		}
-		if c.name == "watch" { // its SQL keeps its blanks and quotes
+		switch c.name { // their SQL keeps its blanks and quotes
+		case "watch":
 			args = rawArgs(line)
+		case "explain":
+			args = []string{trimSpace(strings.TrimPrefix(line[1:], name))}
 		}
 		return s.interruptible(ctx, func(ctx context.Context) error { return c.run(s, ctx, args) })
 	}

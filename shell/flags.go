@@ -85,6 +85,7 @@ var flagDefs = append([]flagDef{
 	{name: "column", doc: "print left-aligned columns", ours: true},
 	{name: "expanded", doc: "print a block for each row", ours: true},
 	{name: "auto_expand", value: "true", doc: "print a table that is wider than the terminal expanded", ours: true},
+	{name: "explain", doc: "run the statement, and show in place of its rows how it was answered and what took the time", ours: true},
 	{name: "watch", kind: stringFlag, arg: "INTERVAL", doc: "run the statement again and again (1s, 500ms) and show what changes", ours: true},
 	{name: "resolve", doc: "let the function resolve() and the ready questions ask the DNS for names", ours: true},
 	{name: "sql", doc: "a ready question prints its statement instead of running it", ours: true},

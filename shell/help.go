@@ -54,6 +54,18 @@ func topics() []topic {
 			},
 		},
 		{
+			name: "explain", title: "Why a statement is slow",
+			paragraphs: []string{
+				".explain SQL and --explain run a statement and show, in place of its rows, how it was answered: its loops from the outside in, and for each table that it reads the source, how often it was scanned, how many rows it gave, how many of them passed the conditions that SQLite checked itself (where that can be told), and the time that the table took. Output modes other than pretty and aligned get the same as rows: one for each scan and step, and at the end SQLite's time and the total.",
+				"\"pushed\" are the conditions that the table was given, \"reached\" the columns whose conditions the source itself could use, so that the rest was never collected. A line \"SQLite\" names a condition that did not reach the table, and why. \"copies\" and \"snapshots\" count scans that were answered from what had been read before.",
+				"EXPLAIN and EXPLAIN QUERY PLAN before a statement are SQLite's own.",
+			},
+			examples: []string{
+				"sockql --explain \"SELECT name FROM processes JOIN listening_ports USING (pid) WHERE port < 1024\"",
+				"sockql --json --explain \"SELECT count(*) FROM socket_states\"",
+			},
+		},
+		{
 			name: "watch", title: "Live views",
 			paragraphs: []string{
 				".watch INTERVAL SQL and --watch INTERVAL run a statement again and again. A terminal shows the rows in place, new ones marked with + and gone ones with -; Ctrl-C ends it. Elsewhere each change is a line of JSON with action, unixTime and columns.",

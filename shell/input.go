@@ -62,9 +62,9 @@ func (s *shell) process(ctx context.Context, in lineReader) (failed int, err err
 type batch struct {
 	shell  *shell
 	sql    strings.Builder
-	number int // of the last line
-	first  int // line of the statement
-	types  bool
+	number int                                         // of the last line
+	first  int                                         // line of the statement
+	run    func(*shell, context.Context, string) error // what is done with the statement
 	failed int
 }
 
@@ -72,7 +72,7 @@ func (b *batch) begun() bool { return b.sql.Len() > 0 }
 
 func (b *batch) drop() {
 	b.sql.Reset()
-	b.types, b.shell.pending = false, ""
+	b.run, b.shell.pending = nil, ""
 }
 
 // add takes a line and runs what it completes. Its error ends the input.
@@ -89,11 +89,13 @@ func (b *batch) add(ctx context.Context, line string) error {
 		if blank(line) {
 			return nil
 		}
-		sql, types := strings.CutPrefix(line, ".types ")
-		if line[0] == '.' && !types {
-			return b.dot(ctx, line)
+		sql, run := line, (*shell).exec
+		if line[0] == '.' {
+			if sql, run = statementCommand(line); run == nil {
+				return b.dot(ctx, line)
+			}
 		}
-		b.types, b.first = types, b.number
+		b.run, b.first = run, b.number
 		b.sql.WriteString(trimSpace(sql))
 	}
 	s.pending = b.sql.String()
@@ -103,7 +105,7 @@ func (b *batch) add(ctx context.Context, line string) error {
 		if !s.prompt {
 			prefix = fmt.Sprintf("Error: near line %d:", b.first)
 		}
-		b.run(ctx, prefix)
+		b.finishStatement(ctx, prefix)
 	case blank(s.pending): // the line was the end of a comment
 		b.echo(s.pending)
 		b.drop()
@@ -114,17 +116,26 @@ func (b *batch) add(ctx context.Context, line string) error {
 // finish runs what is left at the end of the input, which has no semicolon.
 func (b *batch) finish(ctx context.Context) {
 	if !blank(b.sql.String()) {
-		b.run(ctx, "Error:")
+		b.finishStatement(ctx, "Error:")
 	}
 }
 
-func (b *batch) run(ctx context.Context, prefix string) {
-	s, sql, run := b.shell, b.sql.String(), b.shell.exec
-	if b.types {
-		run = s.types
+// statementCommand returns what a dot command does with the statement that
+// follows it, which may take several lines; nil for other commands.
+func statementCommand(line string) (sql string, run func(*shell, context.Context, string) error) {
+	if sql, ok := strings.CutPrefix(line, ".types "); ok {
+		return sql, (*shell).types
 	}
+	if sql, ok := strings.CutPrefix(line, ".explain "); ok {
+		return sql, (*shell).explainCommand
+	}
+	return "", nil
+}
+
+func (b *batch) finishStatement(ctx context.Context, prefix string) {
+	s, sql, run := b.shell, b.sql.String(), b.run
 	b.drop()
-	err := s.interruptible(ctx, func(ctx context.Context) error { return run(ctx, sql) })
+	err := s.interruptible(ctx, func(ctx context.Context) error { return run(s, ctx, sql) })
 	if err != nil {
 		b.failed++
 		s.fail(prefix, err, sql)

@@ -115,7 +115,8 @@ func newShell(c *Config, f *flags, mode render.Mode) (*shell, error) {
 	s := &shell{
 		config: c, flags: f, term: findTerminal(c, f),
 		stdout: c.Stdout, stderr: c.Stderr, warned: map[string]bool{},
-		flagNull: f.string("nullvalue"), autoExpand: f.bool("auto_expand"), pager: f.bool("pager"),
+		explaining: f.bool("explain"),
+		flagNull:   f.string("nullvalue"), autoExpand: f.bool("auto_expand"), pager: f.bool("pager"),
 		options: render.Options{
 			Mode: mode, Separator: short(f.string("separator")), Null: short(f.string("nullvalue")),
 			Header: f.bool("header"), Typed: f.bool("typed"),
@@ -243,6 +244,9 @@ func (s *shell) work(args []string) (func(context.Context) error, error) {
 	}
 	if len(asked) == 1 && len(args) > 0 {
 		return nil, &usageError{message: fmt.Sprintf("%s leaves no use for the argument %q", asked[0], args[0])}
+	}
+	if s.explaining && s.flags.string("watch") != "" {
+		return nil, &usageError{message: "--explain and --watch exclude each other", hint: "Give one of them."}
 	}
 	if !s.compatible && len(args) > 0 {
 		if work, err := s.question(args); work != nil || err != nil {

@@ -60,8 +60,9 @@ type sink struct {
 	progress *progress
 
 	// What is to be said once the output is closed.
-	warnings []error
-	scans    []engine.ScanStats
+	warnings  []error
+	scans     []engine.ScanStats
+	explained int // statements
 
 	// While a pager may be needed, output gathers in held.
 	paging  bool

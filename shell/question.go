@@ -134,7 +134,7 @@ func (s *shell) question(args []string) (func(context.Context) error, error) {
 	if every := s.flags.string("watch"); every != "" {
 		return func(ctx context.Context) error { return s.watch(ctx, every, sql) }, nil
 	}
-	if q.remote != "" && s.flags.bool("resolve") {
+	if q.remote != "" && s.flags.bool("resolve") && !s.explaining {
 		return func(ctx context.Context) error { return s.resolved(ctx, sql, q.remote) }, nil
 	}
 	return func(ctx context.Context) error { return s.script(ctx, sql) }, nil

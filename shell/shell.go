@@ -40,6 +40,7 @@ type shell struct {
 	flagNull   string         // --nullvalue, which pretty and json keep to
 	echo       bool
 	bail       bool
+	explaining bool // statements are explained, their rows dropped
 	timer      bool
 	autoExpand bool
 	pager      bool
@@ -132,7 +133,11 @@ func (s *shell) print(ctx context.Context, out *sink, sql string) error {
 		return err
 	}
 	for sql = trimSpace(sql); sql != ""; sql = trimSpace(sql) {
-		tail, err := s.statement(ctx, out, printer, sql)
+		run := s.statement
+		if s.explaining {
+			run = s.explain
+		}
+		tail, err := run(ctx, out, printer, sql)
 		if err != nil {
 			printer.End()
 			printer.Close()

@@ -70,6 +70,9 @@ type Choice struct {
 	Take []int
 	Cost float64 // in SQLite's unit, about one seek
 	Rows int64
+	// Number comes back with each scan beside the plan, and EXPLAIN QUERY PLAN
+	// shows it. [Choose] leaves it 0.
+	Number int32
 	// Missing names the first required column, if no term of this plan
 	// restricts any.
 	Missing string
@@ -137,6 +140,28 @@ func takes(schema *tables.Schema, t Term) bool {
 		return true
 	}
 	return false
+}
+
+// Refusal says why a table does not take a usable term, or "" if it does.
+func Refusal(schema *tables.Schema, t Term) string {
+	if t.Column < 0 || t.Column >= len(schema.Columns) {
+		return "rowid is the engine's own"
+	}
+	column := &schema.Columns[t.Column]
+	switch {
+	case takes(schema, t):
+		return ""
+	case !column.Flags.Any(tables.Constrainable):
+		return "the table cannot look up by " + column.Name
+	case !slices.Contains(comparisons, t.Op):
+		return "no table takes this operator"
+	}
+	return "it compares with the collation " + t.Collation
+}
+
+// comparisons are the operators that a table can take.
+var comparisons = []tables.Op{
+	tables.OpEq, tables.OpIs, tables.OpLT, tables.OpLE, tables.OpGT, tables.OpGE, tables.OpLike, tables.OpGlob,
 }
 
 // limit takes LIMIT and OFFSET if nothing else decides which rows count: a

@@ -64,7 +64,7 @@ type numbersCursor struct {
 	row     int
 }
 
-func (c *numbersCursor) Filter(text string, args *Args) (tables.Row, error) {
+func (c *numbersCursor) Filter(_ int32, text string, args *Args) (tables.Row, error) {
 	c.row = 0
 	p, err := plan.Parse(text)
 	if err != nil {

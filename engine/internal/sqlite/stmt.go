@@ -126,6 +126,9 @@ func (s *Stmt) Origin(i int) (table, column string) {
 // ReadOnly reports whether the statement leaves the database as it is.
 func (s *Stmt) ReadOnly() bool { return lib.Xsqlite3_stmt_readonly(s.conn.tls, s.p) != 0 }
 
+// IsExplain reports whether the statement is an EXPLAIN.
+func (s *Stmt) IsExplain() bool { return lib.Xsqlite3_stmt_isexplain(s.conn.tls, s.p) != 0 }
+
 // Row appends the cells of the current row to dst. They are copies. A row of
 // more bytes than [LimitLength] is an error.
 func (s *Stmt) Row(dst []tables.Value) ([]tables.Value, error) {

@@ -33,8 +33,9 @@ type Module interface {
 // A Cursor runs over the rows of one scan after the other.
 type Cursor interface {
 	// Filter starts a scan and returns its first row. Its plan is what
-	// [plan.Plan.String] wrote; it is valid until Filter returns.
-	Filter(plan string, args *Args) (tables.Row, error)
+	// [plan.Plan.String] wrote; it is valid until Filter returns. The number
+	// is that of the choice.
+	Filter(number int32, plan string, args *Args) (tables.Row, error)
 	// Next returns the next row, or nil if there is none.
 	Next() (tables.Row, error)
 	// RowID returns a number that the current row has in every scan of the
@@ -221,7 +222,7 @@ func onBestIndex(tls *libc.TLS, vtab, info uintptr) (rc int32) {
 	if in.FidxStr = m.conn.heapText(choice.Plan.String()); in.FidxStr == 0 {
 		return lib.SQLITE_NOMEM
 	}
-	in.FneedToFreeIdxStr = 1
+	in.FneedToFreeIdxStr, in.FidxNum = 1, choice.Number
 	in.FestimatedCost, in.FestimatedRows = choice.Cost, choice.Rows
 	return lib.SQLITE_OK
 }
@@ -260,7 +261,7 @@ func onFilter(tls *libc.TLS, p uintptr, number int32, text uintptr, argc int32, 
 	c, vtab := cursorAt(p)
 	defer c.module.rescue(vtab, &rc)
 	c.row, c.args.n, c.args.argv = nil, int(argc), argv
-	row, err := c.Filter(view(text, int(libc.Xstrlen(tls, text))), &c.args)
+	row, err := c.Filter(number, view(text, int(libc.Xstrlen(tls, text))), &c.args)
 	if err != nil {
 		return c.module.fail(vtab, err)
 	}
