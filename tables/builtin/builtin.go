@@ -31,7 +31,7 @@ type Config struct {
 	// Proc is the mount point of a procfs, or a recorded tree. Empty stands for
 	// the host's own.
 	Proc string
-	// Source is where socket lists come from: "auto", "netlink" or "procfs".
+	// Source is where sockets come from: "auto", "bpf", "netlink" or "procfs".
 	// Empty stands for "auto".
 	Source string
 	// CgroupRoot is the mount point of the cgroup v2 hierarchy. Empty stands
@@ -77,7 +77,7 @@ func (c Config) withDefaults() Config {
 }
 
 func all(c Config, proc *procfs.FS) ([]tables.Table, error) {
-	host, err := sockets.New(sockets.Config{Proc: proc, Source: sockets.Source(c.Source), CgroupRoot: c.CgroupRoot})
+	host, err := sockets.New(sockets.Config{Proc: proc, Sys: defaultSys, Source: sockets.Source(c.Source), CgroupRoot: c.CgroupRoot})
 	if err != nil {
 		return nil, err
 	}
@@ -99,6 +99,7 @@ func all(c Config, proc *procfs.FS) ([]tables.Table, error) {
 		func() (tables.Table, error) { return network.InterfaceDetails(links) },
 		func() (tables.Table, error) { return network.InterfaceIPv6(links) },
 		func() (tables.Table, error) { return network.InterfaceStatistics(links) },
+		func() (tables.Table, error) { return network.IPTables(links) },
 		host.ListeningPorts,
 		func() (tables.Table, error) { return files.Mounts(disk) },
 		func() (tables.Table, error) { return network.MulticastGroups(links) },

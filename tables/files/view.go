@@ -42,7 +42,7 @@ type view struct {
 	config Config
 	pid    int64 // 0 for the configured root
 	root   rooted.Root
-	mount string // number of the mount namespace, for a pid
+	mount  string // number of the mount namespace, for a pid
 }
 
 // openView returns the view of a process, or that of the configured root for

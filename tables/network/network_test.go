@@ -25,7 +25,7 @@ import (
 
 var constructors = map[string]func(Config) (tables.Table, error){
 	"arp_cache": ARPCache, "interface_addresses": InterfaceAddresses, "interface_details": InterfaceDetails,
-	"interface_ipv6": InterfaceIPv6, "interface_statistics": InterfaceStatistics, "multicast_groups": MulticastGroups,
+	"interface_ipv6": InterfaceIPv6, "iptables": IPTables, "interface_statistics": InterfaceStatistics, "multicast_groups": MulticastGroups,
 	"protocol_counters": ProtocolCounters, "routes": Routes,
 }
 
