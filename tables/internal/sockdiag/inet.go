@@ -23,6 +23,7 @@ const (
 	diagProtocol  = 10
 	diagSKV6Only  = 11
 	diagMark      = 15
+	diagMD5Sig    = 18
 	diagCgroupID  = 21 // Linux 5.9
 
 	sockIDSize  = 48 // struct inet_diag_sockid

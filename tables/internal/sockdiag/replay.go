@@ -22,7 +22,9 @@ const maxRecords = 3
 
 // Record asks for every list that the kernel has, whole and with every field,
 // and returns the requests with the answers as they came, but for the
-// connection's own socket. The sockets go to yield too. Warnings and errors are those of [Conn.Dump].
+// connection's own socket and for the keys that connections are signed with
+// (TCP_MD5SIG, tcp(7)), which CAP_NET_ADMIN is told unasked and no table shows.
+// The sockets go to yield too. Warnings and errors are those of [Conn.Dump].
 func (c *Conn) Record(ctx context.Context, warn func(error), yield func(*socket.Socket)) ([]recording.Exchange, error) {
 	kernel := c.transport
 	defer func() { c.transport = kernel }()
@@ -35,13 +37,14 @@ func (c *Conn) Record(ctx context.Context, warn func(error), yield func(*socket.
 			return true
 		})
 		if err != nil || !tap.Stalled || records == maxRecords {
-			return c.withoutOwn(latest(tap.Exchanges)), err
+			return c.withoutSecrets(latest(tap.Exchanges)), err
 		}
 	}
 }
 
-// withoutOwn takes the connection's own socket out of recorded answers.
-func (c *Conn) withoutOwn(exchanges []recording.Exchange) []recording.Exchange {
+// withoutSecrets takes the connection's own socket and everybody's keys out of
+// recorded answers.
+func (c *Conn) withoutSecrets(exchanges []recording.Exchange) []recording.Exchange {
 	for i, x := range exchanges {
 		key, _ := keyOf(x.Request)
 		for j, answer := range x.Answers {
@@ -49,11 +52,34 @@ func (c *Conn) withoutOwn(exchanges []recording.Exchange) []recording.Exchange {
 				if c.own != 0 && key.family == unix.AF_NETLINK && len(payload) >= netlinkMsgSize && cookieAt(payload, 20) == c.own {
 					return nil
 				}
+				switch key.family {
+				case unix.AF_UNSPEC, unix.AF_INET, unix.AF_INET6:
+					return withoutKeys(payload)
+				}
 				return payload
 			})
 		}
 	}
 	return exchanges
+}
+
+// withoutKeys returns the payload of an inet socket's message without the
+// attribute INET_DIAG_MD5SIG.
+func withoutKeys(payload []byte) []byte {
+	if len(payload) < inetMsgSize {
+		return payload
+	}
+	rest := payload[inetMsgSize:]
+	for {
+		typ, v, next := netlink.NextAttribute(rest)
+		switch {
+		case v == nil:
+			return payload
+		case typ == diagMD5Sig:
+			return slices.Concat(payload[:len(payload)-len(rest)], next)
+		}
+		rest = next
+	}
 }
 
 // rewrite returns a datagram with the numbers of its messages replaced and the
