@@ -34,7 +34,10 @@ var charts = []chart{
 
 const (
 	chartWidth  = 680 * vg.Length(0.75) // CSS pixels in points
-	chartHeight = 420 * vg.Length(0.75)
+	chartHeight = 440 * vg.Length(0.75)
+	margin      = 10
+	headHeight  = 42
+	namesWidth  = 150
 )
 
 var (
@@ -119,16 +122,8 @@ func typeface(size vg.Length, weight xfont.Weight) font.Font {
 func (c chart) draw(w io.Writer, format string, lines []line) error {
 	p := plot.New()
 	p.BackgroundColor = color.White
-	p.Title.Text = c.title
-	p.Title.TextStyle.Font = typeface(13, xfont.WeightBold)
-	p.Title.TextStyle.Color = ink
-	p.Title.Padding = 10
-	p.X.Label.Text = "sockets on the host"
-	p.Y.Label.Text = "whole process, from start to end"
 	for _, axis := range []*plot.Axis{&p.X, &p.Y} {
 		axis.Scale = plot.LogScale{}
-		axis.Label.TextStyle.Font = typeface(10, xfont.WeightNormal)
-		axis.Label.TextStyle.Color = ink
 		axis.Tick.Label.Font = typeface(10, xfont.WeightNormal)
 		axis.Tick.Label.Color = ink
 		axis.LineStyle.Color = ink
@@ -173,9 +168,9 @@ func (c chart) draw(w io.Writer, format string, lines []line) error {
 	whole := draw.New(canvas)
 	whole.SetColor(color.White)
 	whole.Fill(whole.Rectangle.Path())
-	const margin = 10
-	area := draw.Crop(whole, margin, -margin-145, margin, -margin)
+	area := draw.Crop(whole, margin, -margin-namesWidth, margin, -margin-headHeight)
 	p.Draw(area)
+	c.head(whole, p.X.Tick.Label)
 	c.name(p, area, lines)
 
 	var out bytes.Buffer
@@ -193,6 +188,18 @@ func weight(l line) int {
 		return 1
 	}
 	return 0
+}
+
+// head writes the title, and what the axes are: the library's own labels of
+// logarithmic axes take room away from the lines.
+func (c chart) head(whole draw.Canvas, style draw.TextStyle) {
+	at := vg.Point{X: whole.Min.X + margin, Y: whole.Max.Y - margin}
+	style.XAlign, style.YAlign = draw.XLeft, draw.YTop
+	style.Font = typeface(13, xfont.WeightBold)
+	whole.FillText(style, at, c.title)
+	style.Font = typeface(10, xfont.WeightNormal)
+	at.Y -= 19
+	whole.FillText(style, at, "Time from start to end of the program, against the sockets of the load; less is better")
 }
 
 // name writes each program's name beside the end of its line, moved up or down
@@ -232,6 +239,9 @@ func (c chart) name(p *plot.Plot, area draw.Canvas, lines []line) {
 		style.XAlign, style.YAlign = draw.XLeft, draw.YCenter
 		last := l.points[len(l.points)-1]
 		text := fmt.Sprintf("%s  %s", l.program, timing.Time(time.Duration(last.Y*float64(time.Second))))
+		if sizes, _, _ := extent(lines); last.X < sizes[len(sizes)-1] {
+			text += " at " + timing.Number(int(last.X))
+		}
 		data.FillText(style, vg.Point{X: data.Max.X + 7, Y: at[i]}, text)
 	}
 }

@@ -152,7 +152,7 @@ func TestCharts(t *testing.T) {
 			}
 		}
 	}
-	for _, want := range []string{charts[0].title, "1,000", "10,000", "20 ms", "sockql  40.0 ms", "ss -anp  20.0 ms"} {
+	for _, want := range []string{charts[0].title, "1,000", "10,000", "20 ms", "sockql  40.0 ms", "ss -anp  20.0 ms at 1,000"} {
 		if !slices.Contains(words, want) {
 			t.Errorf("the chart lacks %q: %q", want, words)
 		}
