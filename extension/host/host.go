@@ -189,6 +189,9 @@ func (h *Host) Start(ctx context.Context, db Database) error {
 	if err != nil {
 		return errors.Join(err, h.clean())
 	}
+	if err := wire.RemoveStale(h.cfg.Socket); err != nil { // of a host that was killed
+		h.log.Warn("sockets are left behind", "error", err)
+	}
 	ctx, h.cancel = context.WithCancel(ctx)
 	h.db = db
 	h.own = map[string]*extension.Plugin{}
@@ -212,8 +215,8 @@ func (h *Host) Start(ctx context.Context, db Database) error {
 }
 
 // Close ends the extensions that were started, with SIGTERM and after five
-// seconds with SIGKILL, and removes the socket. Tables of extensions are
-// detached.
+// seconds with SIGKILL, and removes the socket, and those of extensions that
+// did not remove theirs. Tables of extensions are detached.
 func (h *Host) Close() error {
 	if h.cancel == nil {
 		return nil
@@ -222,6 +225,9 @@ func (h *Host) Close() error {
 	h.wg.Wait()
 	for _, e := range h.list() {
 		h.drop(e.uuid)
+	}
+	if h.dir == "" {
+		return wire.RemoveStale(h.cfg.Socket)
 	}
 	return h.clean()
 }

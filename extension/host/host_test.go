@@ -421,6 +421,34 @@ func TestCloseEndsProcesses(t *testing.T) {
 	}
 }
 
+// Sockets that killed extensions have left go when a host begins, and when it
+// ends.
+func TestStaleSockets(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "em")
+	leave := func(number string) string {
+		path := socket + "." + number
+		l, err := wire.Listen(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetUnlinkOnClose(false)
+		l.Close()
+		return path
+	}
+	before := leave("7")
+	h, _, _ := start(t, Config{Socket: socket})
+	if exists(before) {
+		t.Error("one that was there before is still there")
+	}
+	meanwhile := leave("8")
+	if err := h.Close(); err != nil {
+		t.Error(err)
+	}
+	if exists(meanwhile) {
+		t.Error("one that came meanwhile is still there")
+	}
+}
+
 // Two hundred clients of the manager's socket at a time.
 func TestManyClients(t *testing.T) {
 	h, _, _ := start(t, Config{}, numbers("natives", 10))

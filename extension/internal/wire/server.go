@@ -7,7 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -40,6 +43,36 @@ func Listen(path string) (*net.UnixListener, error) {
 		return nil, fmt.Errorf("extension socket: %w", err)
 	}
 	return l, nil
+}
+
+// RemoveStale removes the sockets that extensions of a manager have left behind
+// when they were killed: those on which nobody listens.
+func RemoveStale(manager string) error {
+	entries, err := os.ReadDir(filepath.Dir(manager))
+	if err != nil {
+		return fmt.Errorf("extension socket: stale ones: %w", err)
+	}
+	var errs []error
+	for _, e := range entries {
+		suffix, _ := strings.CutPrefix(e.Name(), filepath.Base(manager)+".")
+		uuid, err := strconv.ParseUint(suffix, 10, 32)
+		if err != nil || e.Type() != os.ModeSocket {
+			continue
+		}
+		path := ExtensionPath(manager, int64(uuid))
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			c.Close()
+			continue
+		}
+		if !errors.Is(err, syscall.ECONNREFUSED) {
+			continue // not known to be stale
+		}
+		if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+			errs = append(errs, fmt.Errorf("extension socket: remove a stale one: %w", err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // A Server answers Thrift calls. The zero values of its fields work.

@@ -313,6 +313,45 @@ func TestListen(t *testing.T) {
 	}
 }
 
+// What killed extensions leave behind goes, and nothing else does.
+func TestRemoveStale(t *testing.T) {
+	dir := t.TempDir()
+	manager := filepath.Join(dir, "em")
+	for _, stale := range []string{"em.7", "em.65535", "em.x", "other.7", "em"} {
+		l, err := Listen(filepath.Join(dir, stale))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.SetUnlinkOnClose(false)
+		l.Close()
+	}
+	l, err := Listen(filepath.Join(dir, "em.8"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := os.WriteFile(filepath.Join(dir, "em.9"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := RemoveStale(manager); err != nil {
+		t.Error(err)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range left {
+		names = append(names, e.Name())
+	}
+	if got := strings.Join(names, " "); got != "em em.8 em.9 em.x other.7" {
+		t.Errorf("left are %s", got)
+	}
+	if err := RemoveStale(filepath.Join(dir, "none", "em")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func FuzzServer(f *testing.F) {
 	f.Add([]byte(begin(1)))
 	f.Add([]byte("\x80\x01\x00\x01" + str("ping") + "\x00\x00\x00\x01\x00"))
