@@ -7,13 +7,25 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"sockql/tables/internal/bpfiter"
 	"sockql/tables/internal/kerneltest"
 )
+
+// requireBPF skips a test whose table a host without BPF would not fill.
+func requireBPF(t *testing.T) {
+	t.Helper()
+	s, err := bpfiter.Open(bpfiter.Config{Proc: kernelRoot, Sys: "/sys"}, nil)
+	if err != nil {
+		t.Skip(err)
+	}
+	s.Close()
+}
 
 // TestPrivileges drops to each set of capabilities and holds what is seen then
 // against docs/privileges.md.
 func TestPrivileges(t *testing.T) {
 	kerneltest.RequireRoot(t)
+	requireBPF(t)
 	s := newScene(t)
 	sets := []struct {
 		name    string
@@ -25,6 +37,7 @@ func TestPrivileges(t *testing.T) {
 		{"SYS_PTRACE + DAC_READ_SEARCH", []uintptr{unix.CAP_SYS_PTRACE, unix.CAP_DAC_READ_SEARCH}, false, []string{"entering namespaces", "inspection", "mounted namespaces"}},
 		{"NET_ADMIN", []uintptr{unix.CAP_NET_ADMIN}, false, []string{"descriptors", "entering namespaces", "inspection", "mounted namespaces", "namespaces"}},
 		{"SYS_ADMIN", []uintptr{unix.CAP_SYS_ADMIN}, false, []string{"descriptors", "inspection", "mounted namespaces", "namespaces"}},
+		{"BPF + PERFMON", []uintptr{unix.CAP_BPF, unix.CAP_PERFMON}, false, []string{"descriptors", "entering namespaces", "inspection", "mounted namespaces", "namespaces"}},
 		{"all four", []uintptr{unix.CAP_SYS_PTRACE, unix.CAP_DAC_READ_SEARCH, unix.CAP_NET_ADMIN, unix.CAP_SYS_ADMIN}, false, nil},
 		{"root", nil, true, nil},
 	}

@@ -51,6 +51,7 @@ func shown(v *view, p place, cells ...string) string {
 // TestSources holds what each source sees against docs/sources.md.
 func TestSources(t *testing.T) {
 	kerneltest.RequireRoot(t)
+	requireBPF(t)
 	s := newScene(t)
 	var cases []sourceCase
 	add := func(name string, show func(*view) string) { cases = append(cases, sourceCase{name, show}) }
@@ -73,7 +74,7 @@ func TestSources(t *testing.T) {
 	addStates(t, add)
 	addNames(t, add)
 
-	m := newMatrix("what is seen by", "procfs", "netlink", "auto")
+	m := newMatrix("what is seen by", "procfs", "netlink", "bpf", "auto")
 	for _, source := range m.columns {
 		v := look(t, "", source)
 		for _, c := range cases {
@@ -237,6 +238,18 @@ func addNames(t *testing.T, add func(string, func(*view) string)) {
 			return "path only"
 		})
 	}
+	quiet := kerneltest.NewNamespace(t)
+	listener := quiet.Unix(t, unix.SOCK_STREAM, "\x00waiting").Listen(4)
+	kerneltest.Hold(t, quiet, listener)
+	quiet.UnixDial(t, listener)
+	add("UNIX connection that is not yet accepted", func(v *view) string {
+		for _, r := range v.rows {
+			if r["net_namespace"] == fmt.Sprint(quiet.Inode) && r["family"] == "1" && r["socket"] == "0" {
+				return shown(&view{rows: []map[string]string{r}}, place{Netns: quiet.Inode})
+			}
+		}
+		return "no"
+	})
 	a, b := ns.UnixPair(t, unix.SOCK_STREAM)
 	pair := []uint64{a.Inode(), b.Inode()}
 	kerneltest.Hold(t, ns, a, b)

@@ -31,6 +31,7 @@ type collector struct {
 	pids       []int32           // all processes
 	mounts     []netns.Mount     // bind mounts of namespaces
 	listed     bool              // all of these are complete
+	refused    bool              // the number of a process's namespace was
 	asked      int               // how many processes were asked for by number
 
 	descriptors map[int32]table // by pid
@@ -40,6 +41,12 @@ type collector struct {
 	sockets  map[uint64]*socket.Socket   // by inode
 	sharing  map[uint64][]*socket.Socket // further ones of an inode: an MPTCP socket and its subflows
 	unlisted map[uint64]*socket.Socket   // in no list; nil if its descriptor is gone
+
+	// Of questions that BPF answers.
+	streamed  bool      // all processes were asked for once
+	lookups   int       // what looking up single ones has cost, see inAdvance
+	openFiles int       // of the host; 0 if nobody needed it
+	snapshot  *snapshot // nil if nobody asked twice
 
 	reads counts
 	names names // has its own lock
@@ -264,6 +271,9 @@ func (c *collector) listProcesses(ctx context.Context) error {
 		}
 		c.spaceOf(pid)
 	}
+	if c.refused && slices.ContainsFunc(c.spaces, func(sp *space) bool { return sp.inode == 0 }) {
+		c.warn(fmt.Errorf("sockets: network namespaces of other users' processes: %w: without CAP_SYS_PTRACE one that is not known otherwise shows as 0", fs.ErrPermission))
+	}
 	c.pids, c.listed = pids, true
 	if c.host.asksDiag() {
 		c.findMounts()
@@ -307,9 +317,7 @@ func (c *collector) findSpace(pid int32) *space {
 	if err != nil {
 		return nil // gone, or a zombie
 	}
-	if refused {
-		c.warn(fmt.Errorf("sockets: network namespaces of other users' processes: %w: without CAP_SYS_PTRACE one that is not known otherwise shows as 0", fs.ErrPermission))
-	}
+	c.refused = c.refused || refused
 	if c.byIdentity == nil {
 		c.byIdentity = map[uint64]*space{}
 		for _, sp := range c.spaces {
@@ -385,13 +393,8 @@ func (c *collector) each(spaces []*space, a *question, f func(*list, *socket.Soc
 			if l == nil || a.request.Kinds&k.kind == 0 {
 				continue
 			}
-			for _, chunk := range l.chunks {
-				for i := range chunk {
-					// Kind 0 marks one that is there twice.
-					if chunk[i].Kind != 0 && !f(l, &chunk[i]) {
-						return
-					}
-				}
+			if !l.each(func(s *socket.Socket) bool { return f(l, s) }) {
+				return
 			}
 		}
 	}

@@ -39,20 +39,23 @@ func TestKernelDetails(t *testing.T) {
 		name       string
 		sock       *kerneltest.Sock
 		text, diag string
+		bpf        string // where it tells more than sock_diag
 	}{
-		{"bound to a device", bound, "0|0|NULL|NULL|NULL|NULL|NULL|NULL|0", "0|0|NULL|NULL|lo|77|0|NULL|0"},
-		{"IPv6 only", only, "0|NULL|0|NULL|NULL|NULL|NULL|NULL|0", "0|16|0|16||0|0|1|0"},
-		{"both families", dual, "0|NULL|0|NULL|NULL|NULL|NULL|NULL|0", "0|16|0|16||0|0|0|0"},
-		{"two to accept", waiting, "2|NULL|2|NULL|NULL|NULL|NULL|NULL|0", "2|16|2|16||0|0|NULL|0"},
-		{"shut down", server, "5|0|NULL|NULL|NULL|NULL|NULL|NULL|0", "5|0|NULL|NULL||0|1|NULL|0"},
-		{"packet", packet, "0|0|NULL|NULL|lo|NULL|NULL|NULL|0", "0|0|NULL|NULL|lo|NULL|NULL|NULL|0"},
-		{"UNIX listener", stream, "NULL|NULL|NULL|NULL|NULL|NULL|NULL|NULL|NULL", "1|9|1|9|NULL|NULL|0|NULL|0"},
+		{"bound to a device", bound, "0|0|NULL|NULL|NULL|NULL|NULL|NULL|0", "0|0|NULL|NULL|lo|77|0|NULL|0", ""},
+		{"IPv6 only", only, "0|NULL|0|NULL|NULL|NULL|NULL|NULL|0", "0|16|0|16||0|0|1|0", ""},
+		{"both families", dual, "0|NULL|0|NULL|NULL|NULL|NULL|NULL|0", "0|16|0|16||0|0|0|0", ""},
+		{"two to accept", waiting, "2|NULL|2|NULL|NULL|NULL|NULL|NULL|0", "2|16|2|16||0|0|NULL|0", ""},
+		{"shut down", server, "5|0|NULL|NULL|NULL|NULL|NULL|NULL|0", "5|0|NULL|NULL||0|1|NULL|0", ""},
+		{"packet", packet, "0|0|NULL|NULL|lo|NULL|NULL|NULL|0", "0|0|NULL|NULL|lo|NULL|NULL|NULL|0", "0|0|NULL|NULL|lo|0|0|NULL|0"},
+		{"UNIX listener", stream, "NULL|NULL|NULL|NULL|NULL|NULL|NULL|NULL|NULL", "1|9|1|9|NULL|NULL|0|NULL|0", "1|9|1|9|NULL|0|0|NULL|0"},
 	} {
 		eachSource(t, func(t *testing.T, h *Host) {
 			table := must(t)(h.SocketStates())
 			want := test.diag
 			if h.source == Procfs {
 				want = test.text
+			} else if h.source == BPF && test.bpf != "" {
+				want = test.bpf
 			}
 			all, _ := ask(t, table, columns+" socket", in(table, ns), where(table, "pid", tables.OpEq, os.Getpid()))
 			if row := fmt.Sprintf("%s|%d", want, test.sock.Inode()); !slices.Contains(all, row) {

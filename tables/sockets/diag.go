@@ -24,6 +24,44 @@ import (
 // the kernel answered for. Only the end of ctx is an error: what is not
 // answered is left to another source.
 func (c *collector) readDiag(ctx context.Context, sp *space, wanted socket.Kind, covers map[socket.Kind]cover) (socket.Kind, error) {
+	lists := map[socket.Kind]*list{}
+	waiting := false
+	answered, err := c.dump(ctx, sp, requests(wanted&sockdiag.Kinds, covers), func(s *socket.Socket) {
+		l := lists[s.Kind]
+		if l == nil {
+			l = new(list)
+			lists[s.Kind] = l
+		}
+		l.add(s)
+		waiting = waiting || hasWaiting(s)
+	})
+	if err != nil {
+		return 0, err
+	}
+	if waiting && c.host.source != Netlink {
+		if err := c.addWaiting(ctx, sp, lists[socket.Unix]); err != nil {
+			return 0, err
+		}
+	}
+	for _, k := range kindInfos {
+		if answered&k.kind == 0 {
+			continue
+		}
+		l := lists[k.kind]
+		if l == nil {
+			l = new(list)
+		}
+		l.cover = covers[k.kind]
+		id := listID{sp, k.kind}
+		c.reads.lists[id]++
+		c.keep(id, l)
+	}
+	return answered, nil
+}
+
+// dump hands over what sock_diag answers to requests in a namespace, and returns
+// the kinds that it answered for. Only the end of ctx is an error.
+func (c *collector) dump(ctx context.Context, sp *space, requests []socket.Request, visit func(*socket.Socket)) (answered socket.Kind, err error) {
 	conn, err := c.connect(sp)
 	if err != nil {
 		// Text needs no privilege; whoever insists on netlink must know.
@@ -33,44 +71,45 @@ func (c *collector) readDiag(ctx context.Context, sp *space, wanted socket.Kind,
 		return 0, nil
 	}
 	defer conn.Close()
-	var answered socket.Kind
-	for _, r := range requests(wanted&sockdiag.Kinds, covers) {
-		lists := map[socket.Kind]*list{}
-		done, err := conn.Dump(ctx, &r, c.warn, func(s *socket.Socket) bool {
-			if isOurs(s) {
-				return true
+	for i := range requests {
+		done, err := conn.Dump(ctx, &requests[i], c.warn, func(s *socket.Socket) bool {
+			if !isOurs(s) {
+				visit(s)
 			}
-			l := lists[s.Kind]
-			if l == nil {
-				l = new(list)
-				lists[s.Kind] = l
-			}
-			l.add(s)
 			return true
 		})
 		if ctx.Err() != nil {
 			return 0, context.Cause(ctx)
 		}
-		for _, k := range kindInfos {
-			if done&r.Kinds&k.kind == 0 {
-				continue
-			}
-			l := lists[k.kind]
-			if l == nil {
-				l = new(list)
-			}
-			l.cover = covers[k.kind]
-			id := listID{sp, k.kind}
-			c.reads.lists[id]++
-			c.keep(id, l)
-		}
-		answered |= done
+		answered |= done & requests[i].Kinds
 		if err != nil {
 			c.warn(fmt.Errorf("sockets: network namespace %d: %w", sp.inode, err))
 			break
 		}
 	}
 	return answered, nil
+}
+
+// hasWaiting reports whether a socket is a UNIX listener with connections that
+// nobody has accepted yet. They have no inode, and unix_diag leaves them out
+// (sk_diag_dump, net/unix/diag.c); the text shows them.
+func hasWaiting(s *socket.Socket) bool {
+	return s.Kind == socket.Unix && s.Known&socket.FieldBacklog != 0 && s.Backlog > 0
+}
+
+// addWaiting adds the UNIX sockets of a namespace that have no inode.
+func (c *collector) addWaiting(ctx context.Context, sp *space, l *list) error {
+	text, err := c.textList(ctx, sp, socket.Unix)
+	if err != nil {
+		return err
+	}
+	text.each(func(s *socket.Socket) bool {
+		if s.Inode == 0 {
+			l.add(s)
+		}
+		return true
+	})
+	return nil
 }
 
 // isOurs reports whether a socket is the one that the dump is asked through.

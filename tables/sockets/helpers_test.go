@@ -8,13 +8,15 @@ import (
 	"testing"
 
 	"sockql/tables"
+	"sockql/tables/internal/bpfiter"
 	"sockql/tables/internal/kerneltest"
 	"sockql/tables/internal/procfs"
 )
 
 func TestMain(m *testing.M) { kerneltest.Main(m) }
 
-// newHost returns the tables' maker for a root, with options of its reader.
+// newHost returns the tables' maker for a root, with options of its reader. It
+// has BPF only if that is asked for; the test is skipped where there is none.
 func newHost(t testing.TB, root string, source Source, options ...procfs.Option) *Host {
 	t.Helper()
 	proc, err := procfs.Open(root, options...)
@@ -22,10 +24,24 @@ func newHost(t testing.TB, root string, source Source, options ...procfs.Option)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { proc.Close() })
-	h, err := New(Config{Proc: proc, Source: source, CgroupRoot: "/sys/fs/cgroup"})
+	c := Config{Proc: proc, Source: source, CgroupRoot: "/sys/fs/cgroup"}
+	if source == BPF {
+		c.Sys = "/sys"
+		loaded, err := bpfiter.Open(bpfiter.Config{Proc: root, Sys: c.Sys}, nil)
+		if err != nil {
+			t.Skip(err)
+		}
+		loaded.Close()
+	}
+	h, err := New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if err := h.Close(); err != nil {
+			t.Error(err)
+		}
+	})
 	return h
 }
 

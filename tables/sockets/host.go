@@ -14,6 +14,7 @@ type Source string
 // The sources.
 const (
 	Auto    Source = "auto"    // the best that answers, for each namespace and kind
+	BPF     Source = "bpf"     // BPF iterators, and sock_diag or text for what no descriptor refers to
 	Netlink Source = "netlink" // sock_diag(7) alone
 	Procfs  Source = "procfs"  // the text of /proc/<pid>/net alone
 )
@@ -25,6 +26,9 @@ type Config struct {
 	Proc *procfs.FS
 	// Source is where socket lists come from; empty stands for Auto.
 	Source Source
+	// Sys is where sysfs is mounted, which describes the kernel's types to BPF.
+	// Empty leaves BPF out.
+	Sys string
 	// CgroupRoot is where the cgroup v2 hierarchy is mounted, alone or as
 	// "unified" beside version 1; empty leaves cgroup_path NULL.
 	CgroupRoot string
@@ -34,10 +38,15 @@ type Config struct {
 type Host struct {
 	proc       *procfs.FS
 	source     Source
+	sys        string
 	cgroupRoot string
 	support    sockdiag.Support
 	replay     *replay // of a recorded host, else nil
+	lazyBPF    bpfSource
 }
+
+// Close removes from the kernel what scans have loaded. None may run any more.
+func (h *Host) Close() error { return h.lazyBPF.close() }
 
 // asksDiag reports whether sock_diag is asked at all, be it a recorded one.
 func (h *Host) asksDiag() bool { return h.asksKernel() || h.source != Procfs && h.replay != nil }
@@ -51,17 +60,25 @@ func New(c Config) (*Host, error) {
 	switch c.Source {
 	case "":
 		c.Source = Auto
-	case Auto, Netlink, Procfs:
+	case Auto, BPF, Netlink, Procfs:
 	default:
-		return nil, fmt.Errorf("sockets: no source %q: choose %s, %s or %s", c.Source, Auto, Netlink, Procfs)
+		return nil, fmt.Errorf("sockets: no source %q: choose %s, %s, %s or %s", c.Source, Auto, BPF, Netlink, Procfs)
 	}
-	h := &Host{proc: c.Proc, source: c.Source, cgroupRoot: c.CgroupRoot}
+	h := &Host{proc: c.Proc, source: c.Source, sys: c.Sys, cgroupRoot: c.CgroupRoot}
 	if r := c.Proc.Recording(); r != nil {
 		h.replay = &replay{r}
 	}
 	if c.Source == Netlink && !h.asksDiag() {
 		return nil, fmt.Errorf("sockets: source %q: %w: %q is no mounted procfs, so its namespaces cannot be entered; leave the source out or choose %s",
 			c.Source, tables.ErrUnavailable, c.Proc.Root(), Procfs)
+	}
+	if c.Source == BPF {
+		if err := h.mayUseBPF(); err != nil {
+			return nil, err
+		}
+		if c.Sys == "" {
+			return nil, fmt.Errorf("sockets: source %q: %w: it needs sysfs", BPF, tables.ErrUnavailable)
+		}
 	}
 	return h, nil
 }

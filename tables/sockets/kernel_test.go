@@ -16,9 +16,9 @@ import (
 	"sockql/tables/internal/kerneltest"
 )
 
-// eachSource runs a test with the text of procfs and with sock_diag.
+// eachSource runs a test with the text of procfs, with sock_diag and with BPF.
 func eachSource(t *testing.T, f func(t *testing.T, h *Host)) {
-	for _, source := range []Source{Procfs, Auto} {
+	for _, source := range []Source{Procfs, Auto, BPF} {
 		t.Run(string(source), func(t *testing.T) { f(t, newHost(t, "/proc", source)) })
 	}
 }

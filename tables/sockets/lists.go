@@ -43,6 +43,9 @@ var all = cover{states: socket.AllStates, fields: socket.AllFields}
 // coverOf returns what a question asks of one kind.
 func coverOf(a *question, at int) cover {
 	c := cover{states: a.states[at], fields: a.request.Fields}
+	if kindInfos[at].kind == socket.Unix {
+		c.fields |= socket.FieldBacklog // see hasWaiting
+	}
 	if kindInfos[at].kind&socket.Inet != 0 {
 		c.localPorts, c.remotePorts = a.request.LocalPorts, a.request.RemotePorts
 		c.localAddrs, c.remoteAddrs = a.request.LocalAddrs, a.request.RemoteAddrs
@@ -88,6 +91,19 @@ func (l *list) add(s *socket.Socket) *socket.Socket {
 	kept := &chunk[len(chunk)-1]
 	kept.Holder = nobody
 	return kept
+}
+
+// each calls f for each socket until f returns false.
+func (l *list) each(f func(*socket.Socket) bool) bool {
+	for _, chunk := range l.chunks {
+		for i := range chunk {
+			// Kind 0 marks one that is there twice.
+			if chunk[i].Kind != 0 && !f(&chunk[i]) {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // readLists reads the lists that a question needs and the session lacks.
@@ -171,12 +187,21 @@ func (c *collector) warnUnanswered(kinds socket.Kind) {
 // readText reads one list from the text of procfs, whole: the kernel writes all
 // of it whatever is wanted.
 func (c *collector) readText(ctx context.Context, sp *space, kind socket.Kind) error {
-	id := listID{sp, kind}
+	l, err := c.textList(ctx, sp, kind)
+	if err == nil {
+		c.keep(listID{sp, kind}, l)
+	}
+	return err
+}
+
+// textList returns a list from the text of procfs. Only the end of ctx is an
+// error.
+func (c *collector) textList(ctx context.Context, sp *space, kind socket.Kind) (*list, error) {
 	for _, pid := range sp.pids {
 		if ctx.Err() != nil {
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		}
-		c.reads.lists[id]++
+		c.reads.lists[listID{sp, kind}]++
 		l := &list{cover: all}
 		err := c.host.proc.List(ctx, pid, kind, sp.inode, c.warn, func(s *socket.Socket) bool {
 			l.add(s)
@@ -184,7 +209,7 @@ func (c *collector) readText(ctx context.Context, sp *space, kind socket.Kind) e
 		})
 		switch {
 		case ctx.Err() != nil:
-			return context.Cause(ctx)
+			return nil, context.Cause(ctx)
 		case errors.Is(err, procfs.ErrVanished):
 			continue // another process of the namespace may still be there
 		case errors.Is(err, procfs.ErrNoList):
@@ -193,11 +218,9 @@ func (c *collector) readText(ctx context.Context, sp *space, kind socket.Kind) e
 		case err != nil:
 			c.warn(fmt.Errorf("sockets: list of kind %s is incomplete: %w", kindName(kind), err))
 		}
-		c.keep(id, l)
-		return nil
+		return l, nil
 	}
-	c.keep(id, &list{cover: all}) // the namespace went with its processes
-	return nil
+	return &list{cover: all}, nil // the namespace went with its processes
 }
 
 // keep makes a list part of the collection.

@@ -1,6 +1,7 @@
 package sockets
 
 import (
+	"context"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -48,6 +49,12 @@ func (c *collector) interfaceName(netns uint64, index uint32) string {
 func (c *collector) interfacesOf(netns uint64) map[uint32]string {
 	c.lock <- struct{}{}
 	defer func() { <-c.lock }()
+	if c.byInode[netns] == nil {
+		// BPF shows sockets before anybody asks for namespaces.
+		if err := c.listProcesses(context.Background()); err != nil {
+			return nil
+		}
+	}
 	sp := c.byInode[netns]
 	if sp == nil {
 		return nil

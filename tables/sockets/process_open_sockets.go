@@ -2,6 +2,7 @@ package sockets
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"sockql/tables"
@@ -82,6 +83,22 @@ func (h *Host) rows(l *layout, restrict func(*question)) func(context.Context, *
 		a := l.ask(q)
 		if restrict != nil {
 			restrict(&a)
+		}
+		source, err := h.bpf(&a)
+		if err != nil {
+			return err
+		}
+		if source != nil {
+			begun := false
+			err := h.bpfRows(ctx, q, source, &a, func(r *row) bool {
+				begun = true
+				return yield(r)
+			})
+			if h.source == BPF || begun || !errors.Is(err, tables.ErrUnavailable) {
+				return err
+			}
+			// The kernel took the program for a smaller question, but not this one.
+			h.lazyBPF.refuse(err)
 		}
 		c, entries, err := h.collect(ctx, q, &a)
 		if err != nil {

@@ -39,3 +39,16 @@ func (p *FS) Uptime() (float64, error) {
 	})
 	return uptime, err
 }
+
+// FilesInUse reads /proc/sys/fs/file-nr (proc_sys_fs(5)): how many files all
+// processes have open together.
+func (p *FS) FilesInUse() (int64, error) {
+	var open int64
+	err := p.read("sys/fs/file-nr", func(b []byte) error {
+		first, _, _ := bytes.Cut(b, []byte{'\t'})
+		c := cursor{line: first}
+		open = c.signed64("open files")
+		return c.err()
+	})
+	return open, err
+}
