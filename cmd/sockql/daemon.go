@@ -27,7 +27,11 @@ func runDaemon(ctx context.Context, args []string) int {
 			return engineWith(shell.Sources{Proc: from.Proc, Source: from.Source, Offered: from.Offered}, further, limits)
 		},
 		Extensions: func(ctx context.Context, cfg host.Config, wanted bool, offered func(string) bool, e *engine.Engine) (daemon.Extensions, error) {
-			return serve(ctx, cfg, wanted, offered, e)
+			h, err := serve(ctx, cfg, wanted, offered, e)
+			if err != nil {
+				return nil, err
+			}
+			return h, nil
 		},
 	}, args)
 }

@@ -18,7 +18,7 @@ func loadExtensions(ctx context.Context, from shell.ExtensionFlags, offered func
 	if from.Verbose {
 		level = slog.LevelInfo
 	}
-	return serve(ctx, host.Config{
+	h, err := serve(ctx, host.Config{
 		Socket:      from.Socket,
 		Extensions:  from.Files,
 		Autoload:    from.Autoload,
@@ -30,6 +30,10 @@ func loadExtensions(ctx context.Context, from shell.ExtensionFlags, offered func
 		Output:      os.Stderr,
 		Log:         slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})),
 	}, from.Wanted, offered, e)
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
 }
 
 // serve begins to serve osquery's extensions, whose tables come and go in the
