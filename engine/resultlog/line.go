@@ -84,7 +84,7 @@ func (f Format) events(yield func(Line) bool, s Stream, it *Item, rows []Row, ac
 	head := append(f.fields([]byte{'{'}, it), `,"columns":`...)
 	n := len(head)
 	for _, r := range rows {
-		head = appendObject(head[:n], r, f.Numerics)
+		head = appendRow(head[:n], r, f.Numerics)
 		head = append(append(head, `,"action":"`...), action...)
 		head = append(head, `"}`...)
 		if !yield(Line{s, string(head)}) {
@@ -100,7 +100,7 @@ func (f Format) array(rows []Row) []byte {
 		if i > 0 {
 			dst = append(dst, ',')
 		}
-		dst = appendObject(dst, r, f.Numerics)
+		dst = appendRow(dst, r, f.Numerics)
 	}
 	return append(dst, ']')
 }

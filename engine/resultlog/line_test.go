@@ -5,17 +5,15 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"sockql/tables"
 )
 
 func TestFormats(t *testing.T) {
 	it := &Item{
 		Name: "q", HostIdentifier: "h", Time: time.Unix(1462228052, 5e8), Epoch: 2, Counter: 3,
 		Decorations: map[string]string{"b": "2", "a": "1"},
-		Removed:     []Row{{{"n", tables.Int(1)}}},
-		Added:       []Row{{{"n", tables.Float(2)}}},
-		Rows:        []Row{{{"n", tables.Int(1)}}, {}},
+		Removed:     []Row{`{"n":1}`},
+		Added:       []Row{`{"n":2.0}`},
+		Rows:        []Row{`{"n":1}`, `{}`},
 	}
 	const common = `"name":"q","hostIdentifier":"h","calendarTime":"Mon May  2 22:27:32 2016 UTC","unixTime":1462228052,"epoch":2,"counter":3,"numerics":`
 	const decorations = `,"decorations":{"a":"1","b":"2"}`

@@ -3,8 +3,8 @@ package resultlog
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
+	"iter"
 	"math"
 	"slices"
 	"strconv"
@@ -15,60 +15,104 @@ import (
 	"sockql/tables"
 )
 
-// A Cell is a named value of a [Row]: an integer, a finite float or a text.
-type Cell struct {
-	Name  string
-	Value tables.Value
+// A Row is a row of a result as a JSON object: its cells in the order of their
+// names, each name once, integers and finite floats without quotes.
+type Row string
+
+// Rows collect the rows of a result. They are kept as one text, which takes a
+// fraction of what values take.
+type Rows struct {
+	names   []string // as JSON, with the colon
+	lengths []int    // of the names themselves
+	index   []int    // of the values, in the order of the names
+	control bool
+
+	text  strings.Builder // each row with a newline
+	buf   []byte
+	count int
+	size  int64
 }
 
-// A Row has its cells in the order of their names, each name once.
-type Row []Cell
-
-// A Shape makes rows of what a statement gives.
-type Shape struct {
-	names []string
-	index []int // of the values, in the order of the names
-}
-
-// NewShape returns the shape of a result. Of columns with the same name the
-// last counts, as in osquery.
-func NewShape(columns []string) Shape {
-	var s Shape
+// NewRows returns the rows of a result that has none yet. Of columns with the
+// same name the last counts, as in osquery. With control, control characters
+// are written \xNN, as osquery does for all but snapshots.
+func NewRows(columns []string, control bool) *Rows {
+	r := &Rows{control: control}
 	for i := range columns {
-		s.index = append(s.index, i)
+		r.index = append(r.index, i)
 	}
-	slices.SortStableFunc(s.index, func(a, b int) int { return strings.Compare(columns[a], columns[b]) })
-	kept := s.index[:0]
-	for k, i := range s.index {
-		if k+1 == len(s.index) || columns[s.index[k+1]] != columns[i] {
+	slices.SortStableFunc(r.index, func(a, b int) int { return strings.Compare(columns[a], columns[b]) })
+	kept := r.index[:0]
+	for k, i := range r.index {
+		if k+1 == len(r.index) || columns[r.index[k+1]] != columns[i] {
 			kept = append(kept, i)
-			s.names = append(s.names, columns[i])
+			r.names = append(r.names, string(jsontext.Append(nil, escapeBytes(columns[i], false)))+":")
+			r.lengths = append(r.lengths, len(columns[i]))
 		}
 	}
-	s.index = kept
-	return s
+	r.index = kept
+	return r
 }
 
-// Row returns the row of the values. NULL becomes an empty text and a blob a
-// text. In a text, bytes that are no UTF-8 are written \xNN; with control, as
-// osquery does for all but snapshots, control characters are, too.
-func (s Shape) Row(values []tables.Value, control bool) Row {
-	row := make(Row, len(s.names))
-	for k, i := range s.index {
-		v := values[i]
-		switch v.Kind() {
-		case tables.KindNull:
-			v = tables.String("")
-		case tables.KindFloat:
-			if f := v.Float64(); math.IsInf(f, 0) || math.IsNaN(f) {
-				v = tables.String(floatText(f)) // JSON has no such number
-			}
-		case tables.KindText, tables.KindBlob:
-			v = tables.String(escapeBytes(v.String(), control))
+// Add adds a row. NULL becomes an empty text and a blob a text. In a text,
+// bytes that are no UTF-8 are written \xNN.
+func (r *Rows) Add(values []tables.Value) {
+	dst := append(r.buf[:0], '{')
+	for k, i := range r.index {
+		if k > 0 {
+			dst = append(dst, ',')
 		}
-		row[k] = Cell{Name: s.names[k], Value: v}
+		dst = append(dst, r.names[k]...)
+		r.size += int64(r.lengths[k])
+		text := ""
+		switch v := values[i]; v.Kind() {
+		case tables.KindInt:
+			dst = strconv.AppendInt(dst, v.Int64(), 10)
+			r.size += 8
+			continue
+		case tables.KindFloat:
+			f := v.Float64()
+			if !math.IsInf(f, 0) && !math.IsNaN(f) {
+				dst = appendFloat(dst, f)
+				r.size += 8
+				continue
+			}
+			text = floatText(f) // JSON has no such number
+		case tables.KindText, tables.KindBlob:
+			text = escapeBytes(v.String(), r.control)
+		}
+		dst = jsontext.Append(dst, text)
+		r.size += int64(len(text))
 	}
-	return row
+	r.buf = append(dst, '}', '\n')
+	r.text.Write(r.buf)
+	r.count++
+}
+
+// Size returns the bytes of names and values, as osquery_schedule counts them.
+func (r *Rows) Size() int64 { return r.size }
+
+// Bytes returns what the rows take.
+func (r *Rows) Bytes() int64 { return int64(r.text.Len()) }
+
+// All returns the rows in the order in which they were added.
+func (r *Rows) All() []Row {
+	rows := make([]Row, 0, r.count)
+	for line := range splitRows(r.stored()) {
+		rows = append(rows, Row(line))
+	}
+	return rows
+}
+
+// stored returns the rows as the store keeps them, one a line.
+func (r *Rows) stored() string { return strings.TrimSuffix(r.text.String(), "\n") }
+
+// splitRows is the reverse of stored.
+func splitRows(text string) iter.Seq[string] {
+	if text == "" {
+		return func(func(string) bool) {}
+	}
+	return strings.SplitSeq(text, "\n")
 }
 
 // escapeBytes writes bytes as osquery does (escapeNonPrintableBytes in
@@ -91,63 +135,133 @@ func escapeBytes(s string, control bool) string {
 	return b.String()
 }
 
-// Size returns the bytes of names and values, as osquery_schedule counts them.
-func (r Row) Size() int64 {
-	var n int
-	for _, c := range r {
-		n += len(c.Name) + 8
-		if text, ok := c.Value.Literal(); ok {
-			n += len(text) - 8
+// cut returns the first cell of what follows the brace or a comma of a row: its
+// name and its value as JSON, and the rest. A row that is malformed ends early.
+func cut(r string) (name, value, rest string, ok bool) {
+	name, r, ok = cutString(r)
+	if !ok || !strings.HasPrefix(r, ":") {
+		return "", "", "", false
+	}
+	r = r[1:]
+	if value, rest, ok = cutString(r); !ok {
+		end := strings.IndexAny(r, ",}")
+		if end <= 0 {
+			return "", "", "", false
+		}
+		value, rest = r[:end], r[end:]
+	}
+	if rest == "" {
+		return "", "", "", false
+	}
+	return name, value, rest[1:], true
+}
+
+// cutString returns the JSON string with which s begins, and the rest.
+func cutString(s string) (text, rest string, ok bool) {
+	if !strings.HasPrefix(s, `"`) {
+		return "", s, false
+	}
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '\\':
+			i++
+		case '"':
+			return s[:i+1], s[i+1:], true
 		}
 	}
-	return int64(n)
+	return "", s, false
+}
+
+// unquote returns the text of a JSON string.
+func unquote(s string) string {
+	if !strings.Contains(s, `\`) {
+		return strings.Trim(s, `"`)
+	}
+	var text string
+	if err := json.Unmarshal([]byte(s), &text); err != nil {
+		return s
+	}
+	return text
 }
 
 // compareRows orders rows as osquery's set of rows does: by names and values
 // in turn, integers before floats before texts.
 func compareRows(a, b Row) int {
-	for i := range min(len(a), len(b)) {
-		if c := cmp.Or(strings.Compare(a[i].Name, b[i].Name), compareValues(a[i].Value, b[i].Value)); c != 0 {
-			return c
+	x, y := strings.TrimPrefix(string(a), "{"), strings.TrimPrefix(string(b), "{")
+	for {
+		nameX, valueX, restX, okX := cut(x)
+		nameY, valueY, restY, okY := cut(y)
+		if !okX || !okY {
+			return cmp.Compare(len(x), len(y))
 		}
+		if nameX != nameY {
+			if c := strings.Compare(unquote(nameX), unquote(nameY)); c != 0 {
+				return c
+			}
+		}
+		if valueX != valueY {
+			if c := compareValues(valueX, valueY); c != 0 {
+				return c
+			}
+		}
+		x, y = restX, restY
 	}
-	return cmp.Compare(len(a), len(b))
 }
 
-func compareValues(a, b tables.Value) int {
-	if c := cmp.Compare(a.Kind(), b.Kind()); c != 0 {
+func compareValues(a, b string) int {
+	kind := func(s string) int {
+		switch {
+		case strings.HasPrefix(s, `"`):
+			return 2
+		case isFloat(s):
+			return 1
+		}
+		return 0
+	}
+	if c := cmp.Compare(kind(a), kind(b)); c != 0 {
 		return c
 	}
-	switch a.Kind() {
-	case tables.KindInt:
-		return cmp.Compare(a.Int64(), b.Int64())
-	case tables.KindFloat:
-		return cmp.Compare(a.Float64(), b.Float64())
+	switch kind(a) {
+	case 0:
+		x, _ := strconv.ParseInt(a, 10, 64)
+		y, _ := strconv.ParseInt(b, 10, 64)
+		return cmp.Compare(x, y)
+	case 1:
+		x, _ := strconv.ParseFloat(a, 64)
+		y, _ := strconv.ParseFloat(b, 64)
+		return cmp.Compare(x, y)
 	}
-	return strings.Compare(a.String(), b.String())
+	return strings.Compare(unquote(a), unquote(b))
 }
 
-// appendObject appends a row as a JSON object. Numbers are in quotes unless
-// numerics is set.
-func appendObject(dst []byte, r Row, numerics bool) []byte {
+func isFloat(number string) bool { return strings.ContainsAny(number, ".e") }
+
+// appendRow appends a row. Numbers are in quotes unless numerics is set.
+func appendRow(dst []byte, r Row, numerics bool) []byte {
+	if numerics {
+		return append(dst, r...)
+	}
 	dst = append(dst, '{')
-	for i, c := range r {
-		if i > 0 {
+	for rest, first := strings.TrimPrefix(string(r), "{"), true; ; first = false {
+		name, value, after, ok := cut(rest)
+		if !ok {
+			return append(dst, '}')
+		}
+		rest = after
+		if !first {
 			dst = append(dst, ',')
 		}
-		dst = append(jsontext.Append(dst, c.Name), ':')
-		switch kind := c.Value.Kind(); {
-		case kind == tables.KindInt && numerics:
-			dst = strconv.AppendInt(dst, c.Value.Int64(), 10)
-		case kind == tables.KindFloat && numerics:
-			dst = appendFloat(dst, c.Value.Float64())
-		case kind == tables.KindFloat:
-			dst = jsontext.Append(dst, floatText(c.Value.Float64()))
+		dst = append(append(dst, name...), ':')
+		switch {
+		case strings.HasPrefix(value, `"`):
+			dst = append(dst, value...)
+		case isFloat(value):
+			f, _ := strconv.ParseFloat(value, 64)
+			dst = jsontext.Append(dst, floatText(f))
 		default:
-			dst = jsontext.Append(dst, c.Value.String())
+			dst = append(append(append(dst, '"'), value...), '"')
 		}
 	}
-	return append(dst, '}')
 }
 
 // floatText returns a float as osquery writes it into a text: as C++ does with
@@ -181,42 +295,4 @@ func appendFloat(dst []byte, f float64) []byte {
 	digits, exponent, _ := strings.Cut(strconv.FormatFloat(f, 'e', -1, 64), "e")
 	n, _ := strconv.Atoi(exponent)
 	return strconv.AppendInt(append(append(dst, digits...), 'e'), int64(n), 10)
-}
-
-// parseObject is the reverse of appendObject with numerics.
-func parseObject(text string) (Row, error) {
-	d := json.NewDecoder(strings.NewReader(text))
-	d.UseNumber()
-	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.Join(errors.New("resultlog: stored row: not an object"), err)
-	}
-	var row Row
-	for d.More() {
-		name, err := d.Token()
-		if err != nil {
-			return nil, fmt.Errorf("resultlog: stored row: %w", err)
-		}
-		value, err := d.Token()
-		if err != nil {
-			return nil, fmt.Errorf("resultlog: stored row: %w", err)
-		}
-		c := Cell{}
-		c.Name, _ = name.(string)
-		switch v := value.(type) {
-		case string:
-			c.Value = tables.String(v)
-		case json.Number:
-			if n, err := v.Int64(); err == nil {
-				c.Value = tables.Int(n)
-			} else if f, err := v.Float64(); err == nil {
-				c.Value = tables.Float(f)
-			} else {
-				return nil, fmt.Errorf("resultlog: stored row: number %q: %w", v, err)
-			}
-		default:
-			return nil, fmt.Errorf("resultlog: stored row: unexpected %v", value)
-		}
-		row = append(row, c)
-	}
-	return row, nil
 }

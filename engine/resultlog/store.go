@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"sockql/engine/internal/sqlite"
@@ -261,19 +260,13 @@ func (c *Change) Logged(removed bool) bool {
 // Compare finds what has changed since the rows that are stored. Rows are
 // compared as wholes, and as often as they occur. It stores nothing:
 // [Store.Commit] does.
-func (s *Store) Compare(name, sql string, epoch uint64, rows []Row) (*Change, error) {
+func (s *Store) Compare(name, sql string, epoch uint64, rows *Rows) (*Change, error) {
 	c := &Change{name: name, sql: sql, epoch: epoch}
 	old, err := s.one("SELECT sql, epoch, counter, rows FROM query WHERE name = ?", tables.String(name))
 	if err != nil {
 		return nil, err
 	}
-	var text strings.Builder
-	var object []byte
-	for _, r := range rows {
-		object = append(appendObject(object[:0], r, true), '\n')
-		text.Write(object)
-	}
-	c.rows = strings.TrimSuffix(text.String(), "\n")
+	c.rows = rows.stored()
 	switch {
 	case old == nil:
 		c.First, c.NewSQL = true, true
@@ -283,29 +276,23 @@ func (s *Store) Compare(name, sql string, epoch uint64, rows []Row) (*Change, er
 		c.NewSQL = true
 	}
 	if c.First || c.NewEpoch {
-		c.Added, c.save = rows, true
+		c.Added, c.save = rows.All(), true
 		return c, nil
 	}
 	count := map[string]int{}
 	for line := range splitRows(old[3].String()) {
 		count[line]++
 	}
-	i := 0
 	for line := range splitRows(c.rows) {
 		if count[line] > 0 {
 			count[line]--
 		} else {
-			c.Added = append(c.Added, rows[i])
+			c.Added = append(c.Added, Row(line))
 		}
-		i++
 	}
 	for line, n := range count {
 		for range n {
-			row, err := parseObject(line)
-			if err != nil {
-				return nil, err
-			}
-			c.Removed = append(c.Removed, row)
+			c.Removed = append(c.Removed, Row(line))
 		}
 	}
 	slices.SortFunc(c.Removed, compareRows)
@@ -316,14 +303,6 @@ func (s *Store) Compare(name, sql string, epoch uint64, rows []Row) (*Change, er
 	}
 	c.save = c.save || c.NewSQL
 	return c, nil
-}
-
-// splitRows yields the rows of a query's text.
-func splitRows(text string) iter.Seq[string] {
-	if text == "" {
-		return func(func(string) bool) {}
-	}
-	return strings.SplitSeq(text, "\n")
 }
 
 // Commit stores a change and lines, which both may be nil, together with

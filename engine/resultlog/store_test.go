@@ -19,18 +19,28 @@ import (
 	"sockql/tables"
 )
 
-func numbers(list ...int) []Row {
-	var rows []Row
-	for _, n := range list {
-		rows = append(rows, Row{{"n", tables.Int(n)}})
+// values returns rows of one cell.
+func values(list ...tables.Value) *Rows {
+	rows := NewRows([]string{"n"}, true)
+	for _, v := range list {
+		rows.Add([]tables.Value{v})
 	}
 	return rows
+}
+
+func numbers(list ...int) *Rows {
+	var cells []tables.Value
+	for _, n := range list {
+		cells = append(cells, tables.Int(n))
+	}
+	return values(cells...)
 }
 
 func text(rows []Row) string {
 	var s []string
 	for _, r := range rows {
-		s = append(s, r[0].Value.String())
+		_, value, _, _ := cut(string(r[1:]))
+		s = append(s, unquote(value))
 	}
 	return strings.Join(s, " ")
 }
@@ -50,14 +60,14 @@ func TestCompare(t *testing.T) {
 	for i, tt := range []struct {
 		sql            string
 		epoch          uint64
-		rows           []Row
+		rows           *Rows
 		removed, added string
 		counter        uint64
 		flags          string // First, NewEpoch, NewSQL
 		logged         bool
 	}{
-		{"q", 0, nil, "", "", 0, "101", true},
-		{"q", 0, nil, "", "", 0, "000", false},
+		{"q", 0, numbers(), "", "", 0, "101", true},
+		{"q", 0, numbers(), "", "", 0, "000", false},
 		{"q", 0, numbers(3, 1, 1), "", "3 1 1", 1, "000", true},
 		{"q", 0, numbers(1, 3, 1), "", "", 1, "000", false},
 		{"q", 0, numbers(1, 2), "1 3", "2", 2, "000", true},
@@ -65,7 +75,7 @@ func TestCompare(t *testing.T) {
 		{"r", 0, numbers(1, 2), "", "", 2, "000", false},
 		{"r", 7, numbers(1, 2), "", "1 2", 0, "010", true},
 		{"r", 7, numbers(10, 9), "1 2", "10 9", 1, "000", true},
-		{"r", 7, []Row{{{"n", tables.Int(9)}}, {{"n", tables.String("10")}}}, "10", "10", 2, "000", true},
+		{"r", 7, values(tables.Int(9), tables.String("10")), "10", "10", 2, "000", true},
 	} {
 		c, err := s.Compare("name", tt.sql, tt.epoch, tt.rows)
 		if err != nil {
@@ -85,7 +95,7 @@ func TestCompare(t *testing.T) {
 	if err := s.Forget("name"); err != nil {
 		t.Fatal(err)
 	}
-	if c, err := s.Compare("name", "r", 7, nil); err != nil || !c.First {
+	if c, err := s.Compare("name", "r", 7, numbers()); err != nil || !c.First {
 		t.Errorf("after Forget: %+v, %v", c, err)
 	}
 }

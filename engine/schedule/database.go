@@ -3,8 +3,11 @@ package schedule
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 
 	"sockql/engine"
+	"sockql/engine/resultlog"
 	"sockql/tables"
 )
 
@@ -17,10 +20,9 @@ type Database interface {
 // A Session runs statements one after the other, which share what tables
 // collect.
 type Session interface {
-	// Query runs all statements of sql and returns the rows of the last one
-	// that has columns. It fails with [ErrTooLarge] if they take more bytes
-	// than the limit, unless that is 0.
-	Query(sql string, limit int64) (*Result, error)
+	// Query runs all statements of sql. Out takes the rows of those that have
+	// columns.
+	Query(sql string, out Output) error
 	// Check compiles the statements of sql without running them.
 	Check(sql string) error
 	// TakeWarnings returns the warnings since the last call.
@@ -28,10 +30,50 @@ type Session interface {
 	Close() error
 }
 
-// A Result holds the rows of a statement.
+// An Output takes the rows of statements.
+type Output interface {
+	// Columns begins with another statement, in whose place those before do not
+	// count.
+	Columns(names []string)
+	// Row takes a row, which it may not keep. Its error ends the query.
+	Row(values []tables.Value) error
+}
+
+// A Result keeps the first rows of a statement.
 type Result struct {
-	Columns []string
-	Rows    [][]tables.Value
+	names []string
+	rows  [][]tables.Value
+}
+
+// keptRows are enough to know that there was a second one.
+const keptRows = 2
+
+// Columns begins with another statement.
+func (r *Result) Columns(names []string) { r.names, r.rows = names, nil }
+
+// Row keeps a row, or does not.
+func (r *Result) Row(values []tables.Value) error {
+	if len(r.rows) < keptRows {
+		r.rows = append(r.rows, slices.Clone(values))
+	}
+	return nil
+}
+
+// output makes rows of the log.
+type output struct {
+	rows    *resultlog.Rows
+	control bool
+	limit   int64 // bytes, or 0
+}
+
+func (o *output) Columns(names []string) { o.rows = resultlog.NewRows(names, o.control) }
+
+func (o *output) Row(values []tables.Value) error {
+	o.rows.Add(values)
+	if o.limit > 0 && o.rows.Bytes() > o.limit {
+		return fmt.Errorf("%w of %d bytes", ErrTooLarge, o.limit)
+	}
+	return nil
 }
 
 // ErrTooLarge says that a result was larger than the limit.
@@ -46,47 +88,38 @@ func (d database) Begin(ctx context.Context) Session { return session{d.conn.Beg
 
 type session struct{ *engine.Session }
 
-func (s session) Query(sql string, limit int64) (*Result, error) {
-	res := &Result{}
+func (s session) Query(sql string, out Output) error {
 	for sql != "" {
 		st, tail, err := s.Prepare(sql)
 		if err != nil {
-			return nil, err
+			return err
 		}
 		sql = tail
 		if st == nil {
 			continue
 		}
-		if err := s.run(st, res, limit); err != nil {
-			return nil, err
+		if err := run(st, out); err != nil {
+			return err
 		}
 	}
-	return res, nil
+	return nil
 }
 
-func (s session) run(st *engine.Stmt, res *Result, limit int64) error {
+func run(st *engine.Stmt, out Output) error {
 	defer st.Close()
 	if columns := st.Columns(); len(columns) > 0 {
-		*res = Result{}
-		for _, c := range columns {
-			res.Columns = append(res.Columns, c.Name)
+		names := make([]string, len(columns))
+		for i, c := range columns {
+			names[i] = c.Name
 		}
+		out.Columns(names)
 	}
-	// A cell takes 32 bytes beside its text.
-	const cell = 32
-	var size int64
+	var row []tables.Value
 	for st.Next() {
-		row := st.AppendRow(nil)
-		size += int64(len(row)) * cell
-		for _, v := range row {
-			if text, ok := v.Literal(); ok {
-				size += int64(len(text))
-			}
+		row = st.AppendRow(row[:0])
+		if err := out.Row(row); err != nil {
+			return err
 		}
-		if limit > 0 && size > limit {
-			return ErrTooLarge
-		}
-		res.Rows = append(res.Rows, row)
 	}
 	return st.Err()
 }

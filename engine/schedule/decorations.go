@@ -18,10 +18,10 @@ type decorations struct {
 }
 
 // run runs decorators of the i-th file and keeps the first row of each.
-func (d *decorations) run(i int, queries []string, query func(string) (*Result, error)) {
+func (d *decorations) run(i int, queries []string, query func(string) (Result, error)) {
 	for _, sql := range queries {
 		res, err := query(sql)
-		if err == nil && len(res.Rows) > 1 {
+		if err == nil && len(res.rows) > 1 {
 			err = errors.New("more than one row, of which the first counts")
 		}
 		if err != nil && !d.told[sql] {
@@ -31,14 +31,14 @@ func (d *decorations) run(i int, queries []string, query func(string) (*Result, 
 			d.told[sql] = true
 			d.log.Warn("Decorator query failed", "query", "("+sql+")", "error", err)
 		}
-		if res == nil || len(res.Rows) == 0 {
+		if len(res.rows) == 0 {
 			continue
 		}
 		if d.values[i] == nil {
 			d.values[i] = map[string]string{}
 		}
-		for column, name := range res.Columns {
-			d.values[i][name] = res.Rows[0][column].String()
+		for column, name := range res.names {
+			d.values[i][name] = res.rows[0][column].String()
 		}
 	}
 }

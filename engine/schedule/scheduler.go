@@ -65,7 +65,7 @@ type Settings struct {
 	// allows any. It is looked at ten times a second, so a query may go beyond
 	// it for a moment.
 	MemoryBytes int64
-	// ResultBytes ends a query whose result is larger; 0 allows any.
+	// ResultBytes ends a query whose rows take more as JSON; 0 allows any.
 	ResultBytes int64
 	// Decorators adds the rows of decorators to results.
 	Decorators bool
@@ -249,13 +249,13 @@ func (s *Scheduler) splay(interval uint64) uint64 {
 
 func (s *Scheduler) replaceViews(session Session, views []pack.View) {
 	for _, v := range s.views {
-		if _, err := session.Query("DROP VIEW IF EXISTS "+quote(v.Name), 0); err != nil {
+		if err := session.Query("DROP VIEW IF EXISTS "+quote(v.Name), &Result{}); err != nil {
 			s.cfg.Log.Error("Error dropping view", "query", v.Name, "error", err)
 		}
 	}
 	s.views = nil
 	for _, v := range views {
-		if _, err := session.Query("CREATE VIEW "+quote(v.Name)+" AS "+v.SQL, 0); err != nil {
+		if err := session.Query("CREATE VIEW "+quote(v.Name)+" AS "+v.SQL, &Result{}); err != nil {
 			s.cfg.Log.Error("Error creating view", "query", v.Name, "error", err)
 			continue
 		}
@@ -282,7 +282,7 @@ func (s *Scheduler) discover(t *tick, p *activePack) bool {
 		if err != nil {
 			s.cfg.Log.Warn("Discovery query failed", "query", "("+sql+")", "error", err)
 		}
-		if err != nil || len(res.Rows) == 0 {
+		if err != nil || len(res.rows) == 0 {
 			p.active = false
 			break
 		}
@@ -496,11 +496,8 @@ func (t *tick) guard(done <-chan struct{}) {
 }
 
 // query runs a statement that serves others.
-func (t *tick) query(sql string) (res *Result, err error) {
-	err = t.limited(func(s Session) error {
-		res, err = s.Query(sql, t.scheduler.settings.ResultBytes)
-		return err
-	})
+func (t *tick) query(sql string) (res Result, err error) {
+	err = t.limited(func(s Session) error { return s.Query(sql, &res) })
 	return res, err
 }
 
@@ -526,10 +523,11 @@ func (s *Scheduler) runOne(t *tick, p *activePack, q *activeQuery) {
 	if s.settings.Decorators {
 		s.decor.always(t)
 	}
-	var res *Result
+	out := &output{control: !q.Snapshot, limit: s.settings.ResultBytes}
+	out.Columns(nil)
 	before, start := s.cfg.Usage(), time.Now()
 	err := t.limited(func(session Session) (err error) {
-		res, err = session.Query(q.SQL, s.settings.ResultBytes)
+		err = session.Query(q.SQL, out)
 		s.warn(q, session.TakeWarnings())
 		return err
 	})
@@ -541,9 +539,9 @@ func (s *Scheduler) runOne(t *tick, p *activePack, q *activeQuery) {
 	}
 	if err != nil {
 		s.cfg.Log.Error("Error executing scheduled query", "query", q.full, "error", err)
-		res = nil
+		out.rows = nil
 	}
-	s.finish(q, res, func(size int64) { q.stats.add(s.cfg.Now(), wall, before, after, size) })
+	s.finish(q, out.rows, func(size int64) { q.stats.add(s.cfg.Now(), wall, before, after, size) })
 	s.show()
 	s.deliver()
 	s.cfg.Alive()
@@ -574,21 +572,18 @@ func (s *Scheduler) warn(q *activeQuery, warnings []error) {
 const maxTold = 20
 
 // finish stores and logs a result, which is nil if the query failed.
-func (s *Scheduler) finish(q *activeQuery, res *Result, count func(size int64)) {
+func (s *Scheduler) finish(q *activeQuery, rows *resultlog.Rows, count func(size int64)) {
 	var change *resultlog.Change
 	var lines iter.Seq[resultlog.Line]
 	var size int64
-	if res != nil {
-		rows := makeRows(res, !q.Snapshot)
-		for _, r := range rows {
-			size += r.Size()
-		}
+	if rows != nil {
+		size = rows.Size()
 		item := &resultlog.Item{
 			Name: q.full, HostIdentifier: s.settings.HostIdentifier(), Time: s.cfg.Now(),
 			Epoch: s.settings.Epoch, Decorations: s.decor.merged(),
 		}
 		if q.Snapshot {
-			item.Rows = rows
+			item.Rows = rows.All()
 			lines = s.settings.Format.Snapshot(item)
 		} else {
 			var err error
@@ -612,17 +607,6 @@ func (s *Scheduler) finish(q *activeQuery, res *Result, count func(size int64)) 
 		}
 		s.cfg.Log.Error("Cannot store the results of scheduled query", "query", q.full, "error", err, "lines_dropped", dropped)
 	}
-}
-
-// makeRows takes the rows out of res: a large result shall not be there twice.
-func makeRows(res *Result, control bool) []resultlog.Row {
-	shape := resultlog.NewShape(res.Columns)
-	rows := make([]resultlog.Row, len(res.Rows))
-	for i, r := range res.Rows {
-		rows[i] = shape.Row(r, control)
-		res.Rows[i] = nil
-	}
-	return rows
 }
 
 func (s *Scheduler) differential(q *activeQuery, c *resultlog.Change, item *resultlog.Item) iter.Seq[resultlog.Line] {
@@ -712,7 +696,7 @@ func Check(ctx context.Context, db Database, c *pack.Config) []pack.Warning {
 		file.File = c.Files[0].Path
 	}
 	for _, v := range c.Views {
-		_, err := session.Query("CREATE VIEW "+quote(v.Name)+" AS "+v.SQL, 0)
+		err := session.Query("CREATE VIEW "+quote(v.Name)+" AS "+v.SQL, &Result{})
 		check(file, fmt.Sprintf("view %q", v.Name), err)
 	}
 	for _, p := range c.Packs {
