@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -195,7 +196,15 @@ type worker struct {
 	broken    bool // the configuration that was read last
 }
 
+// softMemory is what Go's memory is kept within where that is possible, in
+// bytes: beyond it garbage is collected early and given back at once. A few
+// large results would otherwise decide what the daemon keeps for good.
+const softMemory = 64 << 20
+
 func (c *Config) work(ctx context.Context, f *flags, useless []string) (err error) {
+	if c.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(softMemory)
+	}
 	conf, err := pack.Load(f.configPath, c.target())
 	if err != nil {
 		return err

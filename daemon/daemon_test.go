@@ -270,26 +270,62 @@ func (h *site) workerOf() int {
 	return pid
 }
 
+// A worker that takes too much is ended, which the next one logs with the query
+// that ran.
 func TestWatchdogRestarts(t *testing.T) {
-	h := newSite(t, `{"schedule": {"endless": {"query": "with recursive r(n) as (select 1 union all select n + 1 from r) select count(*) from r", "interval": 1}}}`)
-	cmd, m := h.start("--watchdog_delay=0", "--watchdog_utilization_limit=1", "--watchdog_latency_limit=3", "--schedule_query_timeout=10m")
-	m.await("READY=1")
-	first := h.workerOf()
-	m.await("READY=1") // of the second worker
-	if got := h.workerOf(); got == first || first == cmd.Process.Pid {
-		t.Errorf("worker is %d as before", got)
-	}
-	for _, want := range []string{
-		"The watchdog started this worker anew reason=Maximum sustainable CPU utilization limit ",
-		"Scheduled query may have failed: endless",
+	const endless = "with recursive r(n) as (select 1 union all select n + 1 from r) select count(*) from r"
+	// What UNION has seen it keeps, some megabytes a second.
+	growing := strings.Replace(endless, "union all", "union", 1)
+	for name, tt := range map[string]struct {
+		sql    string
+		args   []string
+		reason string
+	}{
+		"cpu": {endless, []string{"--watchdog_utilization_limit=1", "--watchdog_latency_limit=3"},
+			"Maximum sustainable CPU utilization limit "},
+		"memory": {growing, []string{"--watchdog_utilization_limit=100", "--watchdog_memory_limit=10", "--schedule_memory_max=400000000"},
+			"Memory limits exceeded: "},
 	} {
-		if got := h.read("log/osqueryd.WARNING"); !strings.Contains(got, want) {
-			t.Errorf("warnings are %s, want %s", got, want)
+		t.Run(name, func(t *testing.T) {
+			h := newSite(t, `{"schedule": {"greedy": {"query": "`+tt.sql+`", "interval": 1}}}`)
+			cmd, m := h.start(append(tt.args, "--watchdog_delay=0", "--schedule_query_timeout=10m")...)
+			m.await("READY=1")
+			first := h.workerOf()
+			m.await("READY=1") // of the second worker
+			if got := h.workerOf(); got == first || first == cmd.Process.Pid {
+				t.Errorf("worker is %d as before", got)
+			}
+			for _, want := range []string{
+				"The watchdog started this worker anew reason=" + tt.reason,
+				"Scheduled query may have failed: greedy",
+			} {
+				if got := h.read("log/osqueryd.WARNING"); !strings.Contains(got, want) {
+					t.Errorf("warnings are %s, want %s", got, want)
+				}
+			}
+			cmd.Process.Signal(syscall.SIGTERM)
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("SIGTERM: %v", err)
+			}
+		})
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	var b backoff
+	for i, step := range []struct{ life, want time.Duration }{
+		{time.Second, 5 * time.Second}, {time.Second, 10 * time.Second}, {0, 20 * time.Second},
+		{4 * time.Second, 0}, {3 * time.Second, 5 * time.Second},
+	} {
+		if got := b.after(step.life); got != step.want {
+			t.Errorf("step %d: %v, want %v", i, got, step.want)
 		}
 	}
-	cmd.Process.Signal(syscall.SIGTERM)
-	if err := cmd.Wait(); err != nil {
-		t.Errorf("SIGTERM: %v", err)
+	for range 20 {
+		b.after(0)
+	}
+	if got := b.after(0); got != 10*time.Minute {
+		t.Errorf("in the end it waits %v", got)
 	}
 }
 
@@ -362,7 +398,7 @@ func TestSettings(t *testing.T) {
 	got := f.settings(nil)
 	want := schedule.Settings{
 		Delimiter: "/", DefaultInterval: 3600, Epoch: 7, DiscoveryInterval: 3600, Timeout: 2 * time.Minute,
-		ResultBytes: 64 << 20, MemoryBytes: 150 << 20, Decorators: true,
+		ResultBytes: 32 << 20, MemoryBytes: 150 << 20, Decorators: true,
 	}
 	want.Format.TopLevel = true
 	if got.HostIdentifier = nil; fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) || f.loggerPath == "/x" {

@@ -118,7 +118,7 @@ func newFlags() *flags {
 	s.BoolVar(&f.verbose, "verbose", false, "log more")
 	s.StringVar(&f.delimiter, "pack_delimiter", "_", "what joins the names of packs and queries")
 	s.DurationVar(&f.queryTimeout, "schedule_query_timeout", 2*time.Minute, "end a query that takes longer")
-	s.Int64Var(&f.resultMax, "schedule_result_max", 64<<20, "end a query whose result takes more `BYTES`")
+	s.Int64Var(&f.resultMax, "schedule_result_max", 32<<20, "end a query whose result takes more `BYTES` of JSON")
 	s.Int64Var(&f.memoryMax, "schedule_memory_max", 0, "end a query that takes more `BYTES` of memory; 0 for three quarters of the watchdog's limit, -1 for any")
 	s.BoolVar(&f.disableWatchdog, "disable_watchdog", false, "run without the parent that watches")
 	s.IntVar(&f.watchdogLevel, "watchdog_level", 0, "limits of the watchdog: 0 normal, 1 restrictive, -1 off")

@@ -110,6 +110,20 @@ const (
 	maxRespawn = 10 * time.Minute
 )
 
+// A backoff says how long to wait before a worker is started again.
+type backoff struct{ next time.Duration }
+
+// after returns the time to wait after a worker that lived for so long.
+func (b *backoff) after(life time.Duration) time.Duration {
+	if life >= shortLife {
+		b.next = 0
+		return 0
+	}
+	wait := max(b.next, minRespawn)
+	b.next = min(2*wait, maxRespawn)
+	return wait
+}
+
 // patience is how long a worker may take to end after SIGTERM.
 const patience = 10 * time.Second
 
@@ -142,7 +156,8 @@ func (c *Config) watch(ctx context.Context, f *flags, args []string) error {
 		defer conn.Close()
 	}
 	parent := &parent{log: slog.New(slog.NewTextHandler(c.Stderr, nil)), conn: conn, hangups: hangups}
-	wait, reason := minRespawn, ""
+	var pause backoff
+	reason := ""
 	for {
 		cmd := exec.Command(self, append([]string{"daemon"}, args...)...)
 		cmd.Stdout, cmd.Stderr = c.Stdout, c.Stderr
@@ -154,17 +169,13 @@ func (c *Config) watch(ctx context.Context, f *flags, args []string) error {
 		if reason == "" {
 			return err
 		}
-		parent.log.Warn("the worker ended and is started again", "reason", reason)
-		if time.Since(start) >= shortLife {
-			wait = minRespawn
-			continue
-		}
+		wait := pause.after(time.Since(start))
+		parent.log.Warn("the worker ended and is started again", "reason", reason, "after", wait)
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(wait):
 		}
-		wait = min(2*wait, maxRespawn)
 	}
 }
 
