@@ -19,11 +19,20 @@ const bulk = bpfiter.OwnerlessKinds | socket.UDP4 | socket.UDP6 | socket.Unix
 
 // An unheld is what the kernel's lists show and no descriptor has shown yet.
 type unheld struct {
-	// inodes are those of sockets that have a file, by the number of the kind.
-	inodes [len(kindInfos)]inodeSet
+	spaces map[uint64]*unheldSpace // by the namespace's inode
+	last   *unheldSpace            // that was looked for last
 	// kept are sockets without a file, such as those in TIME_WAIT.
 	kept []keptSocket
 	byID map[bpfiter.ID]int // those of kept that a process may still accept
+}
+
+// An unheldSpace is the part of one namespace.
+type unheldSpace struct {
+	inode uint64
+	// listed are the inodes of sockets that have a file, by the number of the
+	// kind, and connections those from the hash table of TCP.
+	listed      [len(kindInfos)]inodeSet
+	connections inodeSet
 	// again are kinds with sockets that have no file and were not kept.
 	again socket.Kind
 }
@@ -33,44 +42,64 @@ type keptSocket struct {
 	shown bool
 }
 
-func newUnheld() *unheld { return &unheld{byID: map[bpfiter.ID]int{}} }
+func newUnheld() *unheld {
+	return &unheld{spaces: map[uint64]*unheldSpace{}, byID: map[bpfiter.ID]int{}}
+}
 
 func numberOf(kind socket.Kind) int { return bits.TrailingZeros32(uint32(kind)) }
 
-// note notes a socket that has a file.
-func (u *unheld) note(s *socket.Socket) {
-	set := &u.inodes[numberOf(s.Kind)]
-	if *set == nil {
-		*set = inodeSet{}
+// space returns the part of a namespace, nil if it has none.
+func (u *unheld) space(inode uint64) *unheldSpace {
+	if u.last == nil || u.last.inode != inode {
+		found := u.spaces[inode]
+		if found == nil {
+			return nil
+		}
+		u.last = found
 	}
-	set.add(s.Inode)
+	return u.last
+}
+
+func (u *unheld) addSpace(inode uint64) *unheldSpace {
+	if sp := u.space(inode); sp != nil {
+		return sp
+	}
+	sp := &unheldSpace{inode: inode, connections: inodeSet{}}
+	u.spaces[inode] = sp
+	return sp
 }
 
 // connection takes an entry of the hash table of TCP connections.
-func (u *unheld) connection(s *socket.Socket, id bpfiter.ID) {
+func (u *unheld) connection(s *socket.Socket, id bpfiter.ID) bool {
 	if s.Inode != 0 {
-		u.note(s)
-		return
+		u.addSpace(s.Netns).connections.add(s.Inode)
+		return true
 	}
 	// One that was closed by its process will never be accepted.
 	if s.State == socket.StateEstablished || s.State == socket.StateCloseWait {
 		u.byID[id] = len(u.kept)
 	}
 	u.keep(s)
+	return true
 }
 
-// listed takes a socket of another list.
-func (u *unheld) listed(s *socket.Socket) {
+// list takes a socket of another list.
+func (u *unheld) list(s *socket.Socket) {
+	sp := u.addSpace(s.Netns)
 	switch {
 	case hasFile(s):
-		u.note(s)
+		set := &sp.listed[numberOf(s.Kind)]
+		if *set == nil {
+			*set = inodeSet{}
+		}
+		set.add(s.Inode)
 	case s.Kind&bulk != 0:
-		u.again |= s.Kind
+		sp.again |= s.Kind
 	default:
 		u.keep(s)
 	}
 	if hasWaiting(s) {
-		u.again |= socket.Unix
+		sp.again |= socket.Unix
 	}
 }
 
@@ -81,14 +110,11 @@ func (u *unheld) keep(s *socket.Socket) {
 
 // show notes that a descriptor refers to a socket.
 func (u *unheld) show(s *socket.Socket, id bpfiter.ID) {
-	kinds := s.Kind
-	if kinds&ping != 0 {
-		kinds = ping // a list shows those of the other family, too: see index
+	if sp := u.space(s.Netns); sp != nil {
+		sp.show(s)
 	}
-	for ; kinds != 0; kinds &= kinds - 1 {
-		if set := u.inodes[numberOf(kinds)]; set != nil {
-			set.remove(s.Inode)
-		}
+	if sp := u.spaces[0]; sp != nil { // one whose number was not told
+		sp.show(s)
 	}
 	if len(u.byID) > 0 {
 		if at, found := u.byID[id]; found {
@@ -97,19 +123,25 @@ func (u *unheld) show(s *socket.Socket, id bpfiter.ID) {
 	}
 }
 
-// left reports whether a descriptor has shown the socket of a list or not.
-func (u *unheld) left(s *socket.Socket) bool {
-	if !hasFile(s) {
-		return u.again&s.Kind != 0
+func (sp *unheldSpace) show(s *socket.Socket) {
+	kinds := s.Kind
+	switch {
+	case kinds&bpfiter.OwnerlessKinds != 0:
+		sp.connections.remove(s.Inode)
+	case kinds&ping != 0:
+		kinds = ping // a list shows those of the other family, too: see index
 	}
-	set := u.inodes[numberOf(s.Kind)]
-	return set != nil && set.has(s.Inode)
+	for ; kinds != 0; kinds &= kinds - 1 {
+		if set := sp.listed[numberOf(kinds)]; set != nil {
+			set.remove(s.Inode)
+		}
+	}
 }
 
-// remaining returns the kinds that have to be listed again.
-func (u *unheld) remaining() socket.Kind {
-	kinds := u.again
-	for i, set := range u.inodes {
+// left returns the kinds of lists that show sockets that no descriptor has.
+func (sp *unheldSpace) left() socket.Kind {
+	kinds := sp.again
+	for i, set := range sp.listed {
 		if len(set) > 0 {
 			kinds |= 1 << i
 		}
@@ -120,28 +152,28 @@ func (u *unheld) remaining() socket.Kind {
 // listUnheld goes over the lists of the kernel before the descriptors are gone
 // over. The collector's lock is held.
 func (p *pass) listUnheld(ctx context.Context) error {
-	u := newUnheld()
-	p.unheld = u
-	spaces, err := p.collector.spacesFor(ctx, p.question)
-	if err != nil {
-		return err
-	}
-	p.namespaces = len(spaces)
+	p.unheld = newUnheld()
 	kinds := p.question.descriptors().Kinds &^ socket.Other
-	brief := *p.question
-	brief.request.Fields = socket.FieldFamily | socket.FieldState
 	connections := make(chan error, 1)
 	table := newUnheld() // has its own goroutine
 	if p.hashed = kinds & bpfiter.OwnerlessKinds; p.asksTable() {
 		request := p.question.descriptors()
-		go func() { connections <- p.source.Connections(ctx, &request, true, table.take) }()
+		go func() { connections <- p.source.Connections(ctx, &request, true, table.connection) }()
 	} else {
 		p.hashed = 0
 		connections <- nil
 	}
-	err = p.eachListed(ctx, spaces, kinds&^bulk, p.question, u.listed)
-	if err == nil {
-		err = p.eachListed(ctx, spaces, kinds&bulk, &brief, u.listed)
+	brief := *p.question
+	brief.request.Fields = socket.FieldFamily | socket.FieldState
+	spaces, err := p.collector.spacesFor(ctx, p.question)
+	p.namespaces = len(spaces)
+	for _, sp := range spaces {
+		if err == nil {
+			err = p.eachListed(ctx, sp, kinds&^bulk, p.question, p.unheld.list)
+		}
+		if err == nil {
+			err = p.eachListed(ctx, sp, kinds&bulk, &brief, p.unheld.list)
+		}
 	}
 	failure := <-connections
 	switch {
@@ -151,31 +183,24 @@ func (p *pass) listUnheld(ctx context.Context) error {
 		// The kernel keeps connections elsewhere; sock_diag lists them, too.
 		missing := p.hashed
 		p.hashed = 0
-		return p.eachListed(ctx, spaces, missing, &brief, u.listed)
+		for _, sp := range spaces {
+			if err := p.eachListed(ctx, sp, missing, &brief, p.unheld.list); err != nil {
+				return err
+			}
+		}
+		return nil
 	case failure != nil:
 		return failure
 	}
-	u.merge(table)
+	p.unheld.merge(table)
 	return nil
-}
-
-// take is connection as a source calls it.
-func (u *unheld) take(s *socket.Socket, id bpfiter.ID) bool {
-	u.connection(s, id)
-	return true
 }
 
 // merge adds what the table of connections has.
 func (u *unheld) merge(table *unheld) {
 	u.kept, u.byID = append(table.kept, u.kept...), table.byID
-	for i, set := range table.inodes {
-		if u.inodes[i] == nil {
-			u.inodes[i] = set
-			continue
-		}
-		for word, members := range set {
-			u.inodes[i][word] |= members
-		}
+	for inode, sp := range table.spaces {
+		u.addSpace(inode).connections = sp.connections
 	}
 }
 
@@ -189,10 +214,10 @@ func (p *pass) asksTable() bool {
 	return false
 }
 
-// eachListed hands over the sockets of lists that a question wants, in the
-// namespaces, but for connections of the hash table. What sock_diag does not
-// answer is read from text.
-func (p *pass) eachListed(ctx context.Context, spaces []*space, kinds socket.Kind, a *question, visit func(*socket.Socket)) error {
+// eachListed hands over the sockets of a namespace's lists that a question
+// wants, but for connections of the hash table. What sock_diag does not answer
+// is read from text.
+func (p *pass) eachListed(ctx context.Context, sp *space, kinds socket.Kind, a *question, visit func(*socket.Socket)) error {
 	covers := map[socket.Kind]cover{}
 	for i, k := range kindInfos {
 		if kinds&k.kind == 0 {
@@ -207,19 +232,19 @@ func (p *pass) eachListed(ctx context.Context, spaces []*space, kinds socket.Kin
 		}
 		covers[k.kind] = c
 	}
-	asked := requests(kinds&sockdiag.Kinds, covers)
-	for _, sp := range spaces {
-		answered, err := p.collector.dump(ctx, sp, asked, visit)
-		if err != nil {
-			return err
+	if kinds == 0 {
+		return nil
+	}
+	answered, err := p.collector.dump(ctx, sp, requests(kinds&sockdiag.Kinds, covers), visit)
+	if err != nil {
+		return err
+	}
+	for _, k := range kindInfos {
+		if kinds&^answered&procfs.Kinds&k.kind == 0 {
+			continue
 		}
-		for _, k := range kindInfos {
-			if kinds&^answered&procfs.Kinds&k.kind == 0 {
-				continue
-			}
-			if err := p.text(ctx, sp, k.kind, visit); err != nil {
-				return err
-			}
+		if err := p.text(ctx, sp, k.kind, visit); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -258,35 +283,21 @@ func (p *pass) findUnheld(ctx context.Context) ([]socket.Socket, error) {
 			take(&u.kept[i].Socket)
 		}
 	}
-	kinds := u.remaining()
-	if kinds == 0 {
-		return found, nil
-	}
-	spaces, err := p.collector.spacesFor(ctx, p.question)
-	if err != nil {
-		return nil, err
-	}
-	// A list that changes while it is read may repeat a socket, and an MPTCP
-	// socket shares its inode with the connections below.
-	var seen []socket.Socket
-	again := func(s *socket.Socket) {
-		switch {
-		case !u.left(s), s.Kind == socket.Unix && s.Inode == 0: // the latter comes below
-			return
-		case s.Inode != 0:
-			if slices.ContainsFunc(seen, func(o socket.Socket) bool { return o.Inode == s.Inode && same(&o, s) }) {
-				return
-			}
-			seen = append(seen, *s)
+	var connected []uint64 // namespaces with connections that are left
+	for inode, part := range u.spaces {
+		if len(part.connections) > 0 {
+			connected = append(connected, inode)
 		}
-		take(s)
 	}
-	if p.hashed&kinds != 0 {
+	if connected != nil {
+		slices.Sort(connected)
+		seen := map[bpfiter.ID]bool{} // the table may show one twice while it changes
 		request := p.question.descriptors()
-		request.Kinds = kinds & p.hashed
-		err := p.source.Connections(ctx, &request, false, func(s *socket.Socket, _ bpfiter.ID) bool {
-			if s.Inode != 0 {
-				again(s)
+		request.Namespaces = connected
+		err := p.source.Connections(ctx, &request, false, func(s *socket.Socket, id bpfiter.ID) bool {
+			if part := u.space(s.Netns); part != nil && part.connections.has(s.Inode) && !seen[id] {
+				seen[id] = true
+				take(s)
 			}
 			return true
 		})
@@ -294,18 +305,35 @@ func (p *pass) findUnheld(ctx context.Context) ([]socket.Socket, error) {
 			return nil, err
 		}
 	}
-	if err := p.eachListed(ctx, spaces, kinds, p.question, again); err != nil {
-		return nil, err
-	}
-	if u.again&socket.Unix != 0 {
-		for _, sp := range spaces {
-			if err := p.text(ctx, sp, socket.Unix, func(s *socket.Socket) {
+	for _, sp := range p.collector.spaces {
+		part := u.spaces[sp.inode]
+		if part == nil || part.left() == 0 {
+			continue
+		}
+		// An MPTCP socket shares its inode with the connections below, so that
+		// the inodes stay, and a list that changes meanwhile may repeat one.
+		var seen []socket.Socket
+		err := p.eachListed(ctx, sp, part.left(), p.question, func(s *socket.Socket) {
+			if hasFile(s) {
+				set := part.listed[numberOf(s.Kind)]
+				if !set.has(s.Inode) || slices.ContainsFunc(seen, func(o socket.Socket) bool { return o.Inode == s.Inode && same(&o, s) }) {
+					return
+				}
+				seen = append(seen, *s)
+			} else if part.again&s.Kind == 0 || s.Kind == socket.Unix { // the latter come below
+				return
+			}
+			take(s)
+		})
+		if err == nil && part.again&socket.Unix != 0 {
+			err = p.text(ctx, sp, socket.Unix, func(s *socket.Socket) {
 				if s.Inode == 0 {
 					take(s)
 				}
-			}); err != nil {
-				return nil, err
-			}
+			})
+		}
+		if err != nil {
+			return nil, err
 		}
 	}
 	return found, nil
