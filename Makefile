@@ -22,7 +22,7 @@ LDFLAGS := -s -w -X main.version=$(VERSION)
 
 # Debian packages: the programs that tests compare with, and the C compiler
 # that the race detector needs.
-TEST_DEPS := iproute2 lsof net-tools procps util-linux gcc libc6-dev
+TEST_DEPS := iproute2 iptables lsof net-tools nftables procps util-linux gcc libc6-dev
 
 .DEFAULT_GOAL := build
 .PHONY: help build demo test test-deps race lint fuzz bench bench-docs bench-micro bench-compare install clean

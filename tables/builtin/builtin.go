@@ -104,6 +104,7 @@ func all(c Config, proc *procfs.FS) ([]tables.Table, error) {
 		func() (tables.Table, error) { return files.Mounts(disk) },
 		func() (tables.Table, error) { return network.MulticastGroups(links) },
 		host.NetworkNamespaces,
+		func() (tables.Table, error) { return network.NFTablesRules(links) },
 		func() (tables.Table, error) { return processes.ProcessEnvs(proc) },
 		func() (tables.Table, error) { return processes.ProcessMemoryMap(proc) },
 		func() (tables.Table, error) { return processes.ProcessNamespaces(proc) },

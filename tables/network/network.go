@@ -103,11 +103,10 @@ func (c Config) locations(ctx context.Context, q *tables.Query, column int, yiel
 // spaces is locations for those who ask about interfaces.
 func (c Config) spaces(ctx context.Context, q *tables.Query, column int, yield func(*space) (more bool, err error)) error {
 	return c.locations(ctx, q, column, func(l *location) (bool, error) {
-		t, err := l.dial(recording.Route, rtnetlink.Dial)
+		conn, err := l.routes()
 		if err != nil {
 			return true, err
 		}
-		conn := rtnetlink.New(t)
 		defer conn.Close()
 		return yield(&space{l, conn})
 	})
@@ -224,6 +223,15 @@ func (l *location) dial(protocol recording.Protocol, open func() (netlink.Transp
 		}
 	}
 	return nil, l.notRecorded("answers of " + string(protocol))
+}
+
+// routes opens a connection that answers questions about interfaces.
+func (l *location) routes() (*rtnetlink.Conn, error) {
+	t, err := l.dial(recording.Route, rtnetlink.Dial)
+	if err != nil {
+		return nil, err
+	}
+	return rtnetlink.New(t), nil
 }
 
 func (l *location) notRecorded(what string) error {

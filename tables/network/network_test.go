@@ -26,7 +26,7 @@ import (
 var constructors = map[string]func(Config) (tables.Table, error){
 	"arp_cache": ARPCache, "interface_addresses": InterfaceAddresses, "interface_details": InterfaceDetails,
 	"interface_ipv6": InterfaceIPv6, "iptables": IPTables, "interface_statistics": InterfaceStatistics, "multicast_groups": MulticastGroups,
-	"protocol_counters": ProtocolCounters, "routes": Routes,
+	"nftables_rules": NFTablesRules, "protocol_counters": ProtocolCounters, "routes": Routes,
 }
 
 // open returns a table that asks this host, or a recorded one.

@@ -17,6 +17,7 @@ import (
 
 	"sockql/tables/internal/netlink"
 	"sockql/tables/internal/netns"
+	"sockql/tables/internal/nftables"
 	"sockql/tables/internal/procfs"
 	"sockql/tables/internal/recording"
 	"sockql/tables/internal/rtnetlink"
@@ -255,33 +256,56 @@ func (r *recorder) recordSpace(ctx context.Context, key uint64, sp *space) error
 		return nil
 	}
 	defer h.Close()
-	return errors.Join(r.recordRoutes(ctx, h), r.recordDiag(ctx, h))
+	return errors.Join(r.recordLinks(ctx, h), r.recordRules(ctx, h), r.recordDiag(ctx, h))
 }
 
-// recordRoutes records what rtnetlink answers in a namespace: interfaces,
+// recordLinks records what rtnetlink answers in a namespace: interfaces,
 // addresses, routes and neighbours.
-func (r *recorder) recordRoutes(ctx context.Context, h *netns.Handle) error {
-	var t netlink.Transport
-	err := netns.Do(h, func() (err error) {
-		t, err = rtnetlink.Dial()
-		return err
-	})
-	if err != nil {
-		r.warn(fmt.Errorf("record: network namespace %d: %w: its interfaces and routes are missing", h.Inode(), err))
-		return nil
-	}
-	defer t.Close()
-	exchanges, err := rtnetlink.Record(ctx, t)
+func (r *recorder) recordLinks(ctx context.Context, h *netns.Handle) error {
+	exchanges, err := answers(ctx, h, rtnetlink.Dial, rtnetlink.Record)
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	if err != nil {
-		r.warn(fmt.Errorf("record: network namespace %d: %w", h.Inode(), err))
+		r.warn(fmt.Errorf("record: network namespace %d: %w: interfaces or routes are missing", h.Inode(), err))
 	}
 	if r.scrub != nil {
 		exchanges = rtnetlink.Scrub(exchanges, r.scrub.Addr)
 	}
 	return r.out.Answers(h.Inode(), recording.Route, exchanges)
+}
+
+// recordRules records the rules of nf_tables. Addresses and names are all over
+// them, so that a scrubbed recording has none.
+func (r *recorder) recordRules(ctx context.Context, h *netns.Handle) error {
+	if r.scrub != nil {
+		return nil
+	}
+	exchanges, err := answers(ctx, h, nftables.Dial, nftables.Record)
+	switch {
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EPROTONOSUPPORT), errors.Is(err, unix.EINVAL), errors.Is(err, unix.EOPNOTSUPP):
+		return nil // the table says that there are none
+	case err != nil:
+		r.warn(fmt.Errorf("record: network namespace %d: %w: rules are missing", h.Inode(), err))
+	}
+	return r.out.Answers(h.Inode(), recording.Netfilter, exchanges)
+}
+
+// answers asks the kernel inside a namespace.
+func answers(ctx context.Context, h *netns.Handle, dial func() (netlink.Transport, error),
+	ask func(context.Context, netlink.Transport) ([]recording.Exchange, error)) ([]recording.Exchange, error) {
+	var t netlink.Transport
+	err := netns.Do(h, func() (err error) {
+		t, err = dial()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer t.Close()
+	return ask(ctx, t)
 }
 
 // open opens a namespace.
@@ -415,7 +439,7 @@ func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(e
 
 // recordProcess records a process, or nothing of one that ends meanwhile.
 func (r *recorder) recordProcess(pid int32) error {
-	for _, step := range []func(int32) error{r.recordFiles, r.recordLinks, r.recordThreads, r.recordShared} {
+	for _, step := range []func(int32) error{r.recordFiles, r.recordTargets, r.recordThreads, r.recordShared} {
 		if err := step(pid); err != nil {
 			return err
 		}
@@ -455,8 +479,8 @@ func (r *recorder) recordFiles(pid int32) error {
 	return nil
 }
 
-// recordLinks records where the links of a process lead.
-func (r *recorder) recordLinks(pid int32) error {
+// recordTargets records where the links of a process lead.
+func (r *recorder) recordTargets(pid int32) error {
 	names := []string{"exe", "cwd", "root"}
 	entries, err := os.ReadDir(filepath.Join(r.config.Proc, processFile(pid, "ns")))
 	if err != nil {
