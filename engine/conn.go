@@ -28,12 +28,13 @@ type Conn struct {
 	planned  *[]planned // what tables were asked and chose, while a statement is explained
 	call     sqlfunc.Call
 	seed     maphash.Seed // of row numbers
+	policy   policy
 }
 
 // Open opens a connection. The caller closes it.
 func (e *Engine) Open() (*Conn, error) {
 	limits := e.cfg.Limits.orDefault()
-	c := &Conn{engine: e, set: e.set.Load(), limits: limits, sessions: map[*Session]struct{}{}, seed: maphash.MakeSeed()}
+	c := &Conn{engine: e, set: e.set.Load(), limits: limits, sessions: map[*Session]struct{}{}, seed: maphash.MakeSeed(), policy: defaultPolicy}
 	c.call = sqlfunc.Call{Warn: c.warn, Cache: map[any]any{}, MaxBytes: limits.ValueBytes}
 	cfg := sqlite.Config{
 		Limits:    limits.sqlite(),

@@ -231,7 +231,7 @@ func newScan(p *planned, alias string, count *scanCount) *Scan {
 	scan := &Scan{Name: schema.Name, Alias: alias, Kept: -1, schema: schema}
 	if count == nil { // it never ran
 		scan.Table = p.module.name
-		for _, a := range p.choice.Plan.Args {
+		for _, a := range tableArgs(schema, p.choice.Plan.Args) {
 			scan.Terms = append(scan.Terms, describe(schema, a))
 		}
 	} else {
@@ -244,7 +244,7 @@ func newScan(p *planned, alias string, count *scanCount) *Scan {
 			scan.lists = append(scan.lists, schema.Columns[a.Column].Name)
 		}
 	}
-	if len(p.choice.Plan.Args) == 0 {
+	if len(scan.Terms) == 0 {
 		scan.Narrowing = narrowing(schema)
 	}
 	return scan
@@ -283,7 +283,7 @@ type scanCount struct {
 func (n *scanCount) note(schema *tables.Schema, p plan.Plan, r *tables.Request) {
 	terms := slices.Clone(n.Terms)
 	constraints := r.Constraints
-	for i, a := range p.Args {
+	for i, a := range tableArgs(schema, p.Args) {
 		switch a.Op {
 		case plan.OpLimit:
 			terms[i] = fmt.Sprintf("LIMIT %d", r.Limit)

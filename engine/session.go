@@ -30,6 +30,9 @@ type ScanStats struct {
 	// Scans counts how often SQLite scanned the table, and Copied how often
 	// it read a copy instead, because it had asked the same before.
 	Scans, Copied int64
+	// Indexed counts those of Copied that looked rows up in the copy by an
+	// index, because they differed in nothing but the values of some columns.
+	Indexed int64
 	// Rows counts the rows that SQLite was given, some of which it may have
 	// dropped.
 	Rows int64

@@ -99,6 +99,16 @@ type cursor struct {
 	replaying bool // the scan that runs is one of copy
 	huge      bool // the answer does not fit into a copy
 
+	// Questions that differ in nothing but the values of some columns are
+	// answered from one copy, too.
+	keys    []int               // the columns
+	ownKeys bool                // the table cannot look up by one of them
+	values  []tables.Constraint // what this scan wants of them
+	index   *index              // of copy
+	matches matches             // the rows of copy that are wanted
+	lookups lookups             // what asking for each value has cost
+	narrow  tables.Request      // the question that was widened
+
 	row   tables.Row // nil at the end
 	moves int64      // rows of all scans
 	ids   rowIDs
@@ -114,6 +124,7 @@ func (c *cursor) Filter(number int32, text string, args *sqlite.Args) (tables.Ro
 			return nil, err
 		}
 		c.number, c.text, c.plan, c.asked = number, strings.Clone(text), p, false
+		c.setKeys()
 		c.stats = c.module.conn.running.scanStats(c)
 	}
 	request, err := c.request(args)
@@ -125,24 +136,44 @@ func (c *cursor) Filter(number int32, text string, args *sqlite.Args) (tables.Ro
 		c.stats.note(c.module.schema, c.plan, &request)
 	}
 	c.ids.restart()
-	again := c.asked && sameQuestion(&c.question, &request)
+	wide := c.widen(&request)
+	again := c.ask(request)
+	switch {
+	case c.copy != nil:
+	case wide && !again:
+		if err := c.gather(); err != nil {
+			return nil, err
+		}
+		if c.copy == nil {
+			c.ask(c.narrow)
+		}
+	case again && !c.huge:
+		c.recording = c.newCopy()
+	}
+	if c.replaying = c.copy != nil; c.replaying {
+		c.stats.Copied++
+		c.copied = 0
+		c.find()
+		return c.Next()
+	}
+	c.startScan()
+	return c.Next()
+}
+
+// ask puts a question and reports whether it is the one before.
+func (c *cursor) ask(request tables.Request) (again bool) {
+	again = c.asked && sameQuestion(&c.question, &request)
 	c.recording.drop()
 	c.asked, c.question, c.recording = true, request, nil
 	if !again {
 		c.copy.drop()
-		c.copy, c.huge = nil, false
+		c.copy, c.index, c.huge = nil, nil, false
 	}
-	c.replaying = c.copy != nil
-	if c.replaying {
-		c.stats.Copied++
-		c.copied = 0
-		return c.Next()
-	}
-	if again && !c.huge {
-		c.recording = newSnapshot(c.module.schema, c.plan.Used, &c.module.conn.running.copied)
-	}
-	c.startScan()
-	return c.Next()
+	return again
+}
+
+func (c *cursor) newCopy() *snapshot {
+	return newSnapshot(c.module.schema, c.plan.Used, &c.module.conn.running.copied)
 }
 
 func (c *cursor) startScan() {
@@ -196,7 +227,11 @@ func (c *cursor) Next() (tables.Row, error) {
 
 func (c *cursor) advance() (tables.Row, error) {
 	if c.replaying {
-		if !c.copy.seek(c.copied) {
+		row := c.copied
+		if c.index != nil && c.matches.some {
+			row = c.matches.next(c.index)
+		}
+		if row < 0 || !c.copy.seek(row) {
 			return nil, nil
 		}
 		c.copied++
@@ -224,12 +259,15 @@ func (c *cursor) advance() (tables.Row, error) {
 
 // resume runs the table's code to its next row.
 func (c *cursor) resume() (row tables.Row, alive bool) {
-	if c.stats.number == 0 {
+	if c.stats.number == 0 && !c.lookups.timed {
 		return c.next()
 	}
 	start := time.Now()
-	defer func() { c.stats.elapsed += time.Since(start) }()
-	return c.next()
+	row, alive = c.next()
+	took := time.Since(start)
+	c.stats.elapsed += took
+	c.lookups.spent += took
+	return row, alive
 }
 
 // record copies a row of a scan that is recorded, and returns the copy.
@@ -258,7 +296,7 @@ func (c *cursor) Close() {
 	c.stopScan()
 	c.recording.drop()
 	c.copy.drop()
-	c.recording, c.copy, c.asked = nil, nil, false
+	c.recording, c.copy, c.index, c.asked, c.lookups = nil, nil, nil, false, lookups{}
 }
 
 func (c *cursor) stopScan() {
@@ -278,6 +316,7 @@ func (c *cursor) request(args *sqlite.Args) (tables.Request, error) {
 		return r, nil
 	}
 	r.Constraints = make([]tables.Constraint, 0, args.Len())
+	c.values = c.values[:0]
 	values := make([]tables.Value, 0, args.Len())
 	offset := int64(0)
 	for i, a := range c.plan.Args {
@@ -298,9 +337,13 @@ func (c *cursor) request(args *sqlite.Args) (tables.Request, error) {
 		case plan.OpOffset:
 			offset = max(v.Int64(), 0)
 		default:
-			r.Constraints = append(r.Constraints, tables.Constraint{
-				Column: a.Column, Op: a.Op, Values: values[start:len(values):len(values)],
-			})
+			term := tables.Constraint{Column: a.Column, Op: a.Op, Values: values[start:len(values):len(values)]}
+			if plan.Key(c.module.schema, a) {
+				c.values = append(c.values, term)
+			}
+			if !plan.Own(c.module.schema, a) {
+				r.Constraints = append(r.Constraints, term)
+			}
 		}
 	}
 	if r.HasLimit {
@@ -379,7 +422,7 @@ func (st *Stmt) scanStats(c *cursor) *scanCount {
 		return stats
 	}
 	stats := &scanCount{ScanStats: ScanStats{Table: c.module.name}, number: c.number}
-	for _, a := range c.plan.Args {
+	for _, a := range tableArgs(c.module.schema, c.plan.Args) {
 		stats.Terms = append(stats.Terms, describe(c.module.schema, a))
 	}
 	if st.scans == nil {
@@ -388,6 +431,11 @@ func (st *Stmt) scanStats(c *cursor) *scanCount {
 	st.scans[key] = stats
 	st.session.scans = append(st.session.scans, stats)
 	return stats
+}
+
+// tableArgs returns the arguments that the table is given.
+func tableArgs(schema *tables.Schema, args []plan.Arg) []plan.Arg {
+	return slices.DeleteFunc(slices.Clone(args), func(a plan.Arg) bool { return plan.Own(schema, a) })
 }
 
 func describe(schema *tables.Schema, a plan.Arg) string {

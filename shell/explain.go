@@ -67,7 +67,7 @@ func (s *shell) explain(ctx context.Context, out *sink, printer *render.Printer,
 // explanationColumns are the columns of an explanation for programs.
 var explanationColumns = []string{
 	"statement", "step", "depth", "kind", "text", "table", "alias", "source", "pushed", "reached", "checked",
-	"scans", "copied", "snapshots", "namespaces", "rows", "kept", "microseconds",
+	"scans", "copied", "indexed", "snapshots", "namespaces", "rows", "kept", "microseconds",
 }
 
 // explanationRows writes an explanation as rows: a scan or a step each, and at
@@ -100,7 +100,7 @@ func explanationRows(e *engine.Explanation, statement int) [][]tables.Value {
 			cells["table"], cells["alias"] = tables.String(scan.Name), tables.String(scan.Alias)
 			cells["source"], cells["pushed"] = text(scan.Source), text(pushed(scan))
 			cells["checked"] = text(strings.Join(checked, " AND "))
-			cells["scans"], cells["copied"] = tables.Int(scan.Scans), tables.Int(scan.Copied)
+			cells["scans"], cells["copied"], cells["indexed"] = tables.Int(scan.Scans), tables.Int(scan.Copied), tables.Int(scan.Indexed)
 			cells["rows"], cells["microseconds"] = tables.Int(scan.Rows), micros(scan.Elapsed)
 			if scan.Kept >= 0 {
 				cells["kept"] = tables.Int(scan.Kept)
@@ -209,8 +209,11 @@ func details(scan *engine.Scan) [][2]string {
 	if scan.Snapshots > 0 {
 		add("snapshots", "%s of %s answered from what was collected before", count(scan.Snapshots), plural(scan.Scans, "scan"))
 	}
-	if scan.Copied > 0 {
-		add("copies", "%s of %s answered from a copy of the one before", count(scan.Copied), plural(scan.Scans, "scan"))
+	if scan.Indexed > 0 {
+		add("indexed", "%s of %s looked rows up in a copy of the table", count(scan.Indexed), plural(scan.Scans, "scan"))
+	}
+	if n := scan.Copied - scan.Indexed; n > 0 {
+		add("copies", "%s of %s answered from a copy of one before", count(n), plural(scan.Scans, "scan"))
 	}
 	if scan.Scans == 0 {
 		add("scans", "never: what is around it gave no row")

@@ -24,7 +24,7 @@ var made = engine.Explanation{
 			Checked: []engine.CheckedTerm{{SQL: "s.remote_port + 0 = 443", Reason: "it does not compare a column by itself"}},
 		}},
 		{Depth: 1, Text: "each row of p", Scan: &engine.Scan{
-			ScanStats: engine.ScanStats{Table: "processes", Terms: []string{"pid = ?"}, Scans: 1017, Copied: 3, Rows: 17},
+			ScanStats: engine.ScanStats{Table: "processes", Terms: []string{"pid = ?"}, Scans: 1017, Copied: 1003, Indexed: 1000, Rows: 17},
 			Name:      "processes", Alias: "processes", Kept: -1, Elapsed: 1210 * time.Microsecond,
 		}},
 		{Depth: 2, Text: "subquery 1, for each row around it"},
@@ -62,7 +62,8 @@ const madeText = `                                 source        scans      rows
 
 2  processes
    pushed    pid = ?
-   copies    3 of 1,017 scans answered from a copy of the one before
+   indexed   1,000 of 1,017 scans looked rows up in a copy of the table
+   copies    3 of 1,017 scans answered from a copy of one before
 
 3  listening_ports \x1b[31ma name that is rather long
    pushed    nothing: every row is read; a constraint on pid, a, b, c, d, e, …
@@ -103,10 +104,10 @@ func TestExplanationRows(t *testing.T) {
 	}
 	lines := strings.Split(b.String(), "\n")
 	for i, want := range map[int]string{
-		0: `{"alias":"s","checked":"s.remote_port + 0 = 443","copied":0,"depth":0,"kept":1017,"kind":"scan","microseconds":4100,"namespaces":51,"pushed":"state = 'LISTEN' AND local_port IN (22, 80, 443, 8080, … 2 more)","reached":"state","rows":140200,"scans":1,"snapshots":0,"source":"bpf+netlink","statement":2,"step":1,"table":"socket_states","text":"each row of s"}`,
-		1: `{"alias":"processes","checked":null,"copied":3,"depth":1,"kept":null,"kind":"scan","microseconds":1210,"namespaces":null,"pushed":"pid = ?","reached":null,"rows":17,"scans":1017,"snapshots":null,"source":null,"statement":2,"step":2,"table":"processes","text":"each row of p"}`,
-		2: `{"alias":null,"checked":null,"copied":null,"depth":2,"kept":null,"kind":"step","microseconds":null,"namespaces":null,"pushed":null,"reached":null,"rows":null,"scans":null,"snapshots":null,"source":null,"statement":2,"step":3,"table":null,"text":"subquery 1, for each row around it"}`,
-		8: `{"alias":null,"checked":null,"copied":null,"depth":null,"kept":null,"kind":"total","microseconds":5640,"namespaces":null,"pushed":null,"reached":null,"rows":17,"scans":null,"snapshots":null,"source":null,"statement":2,"step":9,"table":null,"text":"SELECT …"}`,
+		0: `{"alias":"s","checked":"s.remote_port + 0 = 443","copied":0,"depth":0,"indexed":0,"kept":1017,"kind":"scan","microseconds":4100,"namespaces":51,"pushed":"state = 'LISTEN' AND local_port IN (22, 80, 443, 8080, … 2 more)","reached":"state","rows":140200,"scans":1,"snapshots":0,"source":"bpf+netlink","statement":2,"step":1,"table":"socket_states","text":"each row of s"}`,
+		1: `{"alias":"processes","checked":null,"copied":1003,"depth":1,"indexed":1000,"kept":null,"kind":"scan","microseconds":1210,"namespaces":null,"pushed":"pid = ?","reached":null,"rows":17,"scans":1017,"snapshots":null,"source":null,"statement":2,"step":2,"table":"processes","text":"each row of p"}`,
+		2: `{"alias":null,"checked":null,"copied":null,"depth":2,"indexed":null,"kept":null,"kind":"step","microseconds":null,"namespaces":null,"pushed":null,"reached":null,"rows":null,"scans":null,"snapshots":null,"source":null,"statement":2,"step":3,"table":null,"text":"subquery 1, for each row around it"}`,
+		8: `{"alias":null,"checked":null,"copied":null,"depth":null,"indexed":null,"kept":null,"kind":"total","microseconds":5640,"namespaces":null,"pushed":null,"reached":null,"rows":17,"scans":null,"snapshots":null,"source":null,"statement":2,"step":9,"table":null,"text":"SELECT …"}`,
 	} {
 		if lines[i] != want {
 			t.Errorf("row %d: %s", i+1, cmp.Diff(want, lines[i]))

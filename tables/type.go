@@ -38,6 +38,20 @@ func (t Type) String() string {
 // integer reports whether values of this type are whole numbers.
 func (t Type) integer() bool { return t == Integer || t == BigInt || t == UnsignedBigInt }
 
+// Holds reports whether a value is what a column of this type holds, without
+// any conversion. NULL is no such value.
+func (t Type) Holds(v Value) bool {
+	switch t {
+	case Text:
+		return v.kind == KindText
+	case Double:
+		return v.kind == KindFloat
+	case Blob:
+		return v.kind == KindBlob
+	}
+	return v.kind == KindInt
+}
+
 // Flags are the options of a column. The five lower bits are osquery's
 // ColumnOptions, as its extension protocol sends them.
 type Flags uint8

@@ -92,20 +92,24 @@ const (
 	equalRows = 40
 	equalCost = 1_000.0
 	// One scan for all values of a list is cheaper than two scans for one each.
+	// Reading all for a term that the engine looks up is hardly cheaper than
+	// reading all; two such scans for the sides of an OR are dearer.
+	ownCost  = 0.9 * fullCost
 	listRows = 25
 	listCost = 1.5
 )
 
 // Choose answers an offer for a table. It takes every usable term of a column
 // that has one of [tables.Constrainable]: a term only narrows, and SQLite
-// checks each one again.
+// checks each one again. It also takes what the engine can look up in a copy of
+// the table, see [Own].
 func Choose(schema *tables.Schema, offer Offer) Choice {
 	c := Choice{
 		Plan: Plan{Used: offer.Used, Distinct: offer.Distinct >= 2},
 		Take: make([]int, len(offer.Terms)),
 	}
 	for i, t := range offer.Terms {
-		if t.Usable && takes(schema, t) {
+		if t.Usable && (takes(schema, t) || own(schema, t)) {
 			c.take(i, Arg{Column: t.Column, Op: t.Op, List: t.List})
 		}
 	}
@@ -134,12 +138,34 @@ func takes(schema *tables.Schema, t Term) bool {
 		// A table compares texts byte by byte. Under another collation rows
 		// would be lost, unless the column is required: its values say what
 		// to read, and its author declared the collation.
-		return column.Type != tables.Text || column.Flags.Has(tables.Required) ||
-			t.Collation == "" || strings.EqualFold(t.Collation, "BINARY")
+		return column.Flags.Has(tables.Required) || bytewise(schema, t)
 	case tables.OpLike, tables.OpGlob:
 		return true
 	}
 	return false
+}
+
+// Own reports whether an argument is for the engine alone: the table cannot look
+// up by its column.
+func Own(schema *tables.Schema, a Arg) bool {
+	return a.Column >= 0 && a.Column < len(schema.Columns) && !schema.Columns[a.Column].Flags.Any(tables.Constrainable)
+}
+
+// own reports whether the engine can look a term up in a copy of the table.
+func own(schema *tables.Schema, t Term) bool {
+	return t.Op == tables.OpEq && !t.List && Own(schema, Arg{Column: t.Column}) && bytewise(schema, t)
+}
+
+// Key reports whether an argument names one value of a column, and rows that
+// have another may be left out or not: what scans with different values return
+// is then a part of what a scan without the term returns.
+func Key(schema *tables.Schema, a Arg) bool {
+	return a.Op == tables.OpEq && !a.List && !schema.Columns[a.Column].Flags.Any(tables.Required|tables.Additional)
+}
+
+// bytewise reports whether a term compares texts as tables and the engine do.
+func bytewise(schema *tables.Schema, t Term) bool {
+	return schema.Columns[t.Column].Type != tables.Text || t.Collation == "" || strings.EqualFold(t.Collation, "BINARY")
 }
 
 // Refusal says why a table does not take a usable term, or "" if it does.
@@ -200,6 +226,11 @@ func (c *Choice) estimate(schema *tables.Schema) {
 		}
 		switch a.Op {
 		case tables.OpEq, tables.OpIs:
+			if Own(schema, a) {
+				// All of the table is read, once; but few rows are left.
+				cost, rows = min(cost, ownCost), min(rows, equalRows)
+				break
+			}
 			if flags.Any(tables.Index | tables.Required) {
 				cost, rows = min(cost, indexCost*times), min(rows, indexRows*n)
 			} else {

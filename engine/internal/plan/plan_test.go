@@ -49,7 +49,8 @@ func TestChooseTakes(t *testing.T) {
 		"every operator":        {schema, plan.Offer{Terms: []plan.Term{eq(0), op(0, tables.OpLT), op(0, tables.OpLE), op(0, tables.OpGT), op(0, tables.OpGE), op(0, tables.OpIs), op(2, tables.OpLike), op(2, tables.OpGlob)}}, []int{1, 2, 3, 4, 5, 6, 7, 8}},
 		"other operators":       {schema, plan.Offer{Terms: []plan.Term{op(0, 68), op(0, 70), op(0, 71), op(0, 64), op(0, 67), op(0, 150)}}, []int{0, 0, 0, 0, 0, 0}},
 		"several on one column": {schema, plan.Offer{Terms: []plan.Term{op(0, tables.OpGT), eq(0), eq(0)}}, []int{1, 2, 3}},
-		"not without a flag":    {schema, plan.Offer{Terms: []plan.Term{eq(3), eq(1)}}, []int{0, 1}},
+		"for the engine":        {schema, plan.Offer{Terms: []plan.Term{eq(3), eq(1)}}, []int{1, 2}},
+		"not without a flag":    {schema, plan.Offer{Terms: []plan.Term{op(3, tables.OpLT), op(3, tables.OpIs), collated(eq(3), "NOCASE"), with(eq(3), func(t *plan.Term) { t.List = true })}}, []int{0, 0, 0, 0}},
 		"not unusable":          {schema, plan.Offer{Terms: []plan.Term{unusable(eq(0)), eq(1)}}, []int{0, 1}},
 		"not the row's number":  {schema, plan.Offer{Terms: []plan.Term{eq(-1), eq(99)}}, []int{0, 0}},
 		"text under NOCASE":     {schema, plan.Offer{Terms: []plan.Term{collated(eq(2), "NOCASE"), collated(op(2, tables.OpLT), "NOCASE"), collated(op(2, tables.OpIs), "rtrim")}}, []int{0, 0, 0}},
@@ -77,6 +78,39 @@ func TestChooseTakes(t *testing.T) {
 				t.Errorf("%s: argument %d is %v, term %d is %v", name, position, got.Plan.Args[position-1], i, test.offer.Terms[i])
 			}
 		}
+	}
+}
+
+func TestRefusal(t *testing.T) {
+	for term, want := range map[*plan.Term]string{
+		ref(eq(0)):                     "",
+		ref(eq(3)):                     "the table cannot look up by quiet",
+		ref(op(0, 68)):                 "no table takes this operator",
+		ref(collated(eq(2), "NOCASE")): "it compares with the collation NOCASE",
+		ref(eq(-1)):                    "rowid is the engine's own",
+	} {
+		if got := plan.Refusal(schema, *term); got != want {
+			t.Errorf("%+v: %q, want %q", *term, got, want)
+		}
+	}
+}
+
+func ref(t plan.Term) *plan.Term { return &t }
+
+func TestKey(t *testing.T) {
+	for a, want := range map[plan.Arg]bool{
+		{Column: 0, Op: tables.OpEq}:             true,
+		{Column: 1, Op: tables.OpEq}:             false, // additional
+		{Column: 3, Op: tables.OpEq}:             true,
+		{Column: 0, Op: tables.OpIs}:             false,
+		{Column: 0, Op: tables.OpEq, List: true}: false,
+	} {
+		if got := plan.Key(schema, a); got != want {
+			t.Errorf("%+v: %v", a, got)
+		}
+	}
+	if plan.Key(file, plan.Arg{Column: 0, Op: tables.OpEq}) {
+		t.Error("a required column is no key")
 	}
 }
 
