@@ -135,7 +135,8 @@ type Result struct {
 }
 
 // Query runs all statements of sql in a session of their own and returns the
-// rows of the last one that has columns. Warnings come with an error, too.
+// rows of the last one that has columns, as many as [Limits] allow to keep.
+// Warnings come with an error, too.
 func (c *Conn) Query(ctx context.Context, sql string) (_ *Result, err error) {
 	s := c.Begin(ctx)
 	res := &Result{}
@@ -157,10 +158,11 @@ func (c *Conn) Query(ctx context.Context, sql string) (_ *Result, err error) {
 		if columns := st.Columns(); len(columns) > 0 {
 			res.Columns, res.Rows = columns, nil
 		}
-		for st.Next() {
-			res.Rows = append(res.Rows, st.AppendRow(nil))
+		rows, err := st.Collect()
+		if len(rows) > 0 {
+			res.Rows = rows
 		}
-		if err := st.Err(); err != nil {
+		if err != nil {
 			return res, err
 		}
 		if err := st.Close(); err != nil {

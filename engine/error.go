@@ -25,6 +25,10 @@ var ErrBusy = errors.New("engine: connection is in use by another call")
 // had been closed.
 var ErrClosed = errors.New("engine: already closed")
 
+// ErrTooLarge says that a result was to be gathered that is larger than [Limits]
+// allow.
+var ErrTooLarge = errors.New("result takes too much memory")
+
 // ErrInstructions says that a statement ran longer than [Limits] allow.
 var ErrInstructions = errors.New("statement exceeds the limit of instructions")
 

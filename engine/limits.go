@@ -24,6 +24,9 @@ type Limits struct {
 	// tables and rows in flight live. SQLite has one for the whole process,
 	// which the connection opened last sets. Default 1 GiB; -1 is none.
 	HeapBytes int64
+	// ResultBytes is what [Stmt.Collect] and [Conn.Query] may gather of a
+	// result. Default 512 MiB. Rows that are read one by one have no such limit.
+	ResultBytes int
 	// Instructions is the number of SQLite's instructions that one statement
 	// may run, give or take some thousands. Default 0: no limit.
 	Instructions int64
@@ -40,6 +43,7 @@ func (l Limits) orDefault() Limits {
 		{&l.ExprDepth, 1000},
 		{&l.CompoundSelects, 500},
 		{&l.LikePattern, 50_000},
+		{&l.ResultBytes, 512 << 20},
 	} {
 		if *d.n == 0 {
 			*d.n = d.value

@@ -136,3 +136,34 @@ func TestInstructionLimit(t *testing.T) {
 	}
 	rows(t, c, "select 1")
 }
+
+// TestResultsAreBounded gathers more than a connection may, and reads the same
+// rows one by one.
+func TestResultsAreBounded(t *testing.T) {
+	c := open(t, engine.Config{Limits: engine.Limits{ResultBytes: 1 << 20}})
+	const sql = "with recursive n(i) as (select 1 union all select i+1 from n where i < %d) select i, hex(zeroblob(500)) from n"
+	res, err := c.Query(t.Context(), fmt.Sprintf(sql, 1500))
+	var e *engine.Error
+	if !errors.Is(err, engine.ErrTooLarge) || !errors.As(err, &e) || e.Code != 18 || len(res.Rows) != 0 {
+		t.Errorf("1.5 MB: %d rows, %v", len(res.Rows), err)
+	}
+	if want := "result takes too much memory: it may have 1 MiB; ask for fewer rows or columns"; err != nil && err.Error() != want {
+		t.Errorf("%q, want %q", err, want)
+	}
+	if res, err := c.Query(t.Context(), fmt.Sprintf(sql, 900)); err != nil || len(res.Rows) != 900 {
+		t.Errorf("0.9 MB: %d rows, %v", len(res.Rows), err)
+	}
+	s := c.Begin(t.Context())
+	defer s.Close()
+	st, _, err := s.Prepare(fmt.Sprintf(sql, 1500))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for st.Next() {
+		n++
+	}
+	if st.Err() != nil || n != 1500 {
+		t.Errorf("one by one: %d rows, %v", n, st.Err())
+	}
+}

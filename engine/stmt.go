@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 
 	"sockql/engine/internal/sqlite"
 	"sockql/tables"
@@ -91,6 +92,33 @@ func (st *Stmt) Value(i int) tables.Value {
 
 // AppendRow appends the cells of the current row to dst.
 func (st *Stmt) AppendRow(dst []tables.Value) []tables.Value { return append(dst, st.row...) }
+
+// Collect runs the statement to its end and returns the rows that are left. The
+// error is that of [Stmt.Err], or an [*Error] that wraps [ErrTooLarge].
+func (st *Stmt) Collect() ([][]tables.Value, error) {
+	var rows [][]tables.Value
+	room := st.session.conn.limits.ResultBytes
+	for st.Next() {
+		row := st.AppendRow(nil)
+		room -= rowBytes + cap(row)*cellBytes
+		for i := range row {
+			if text, ok := row[i].Literal(); ok {
+				room -= len(text)
+			}
+		}
+		if room < 0 {
+			return nil, &Error{
+				Code: codeTooBig, ExtendedCode: codeTooBig, Offset: -1, Err: ErrTooLarge,
+				Message: fmt.Sprintf("%v: it may have %d MiB; ask for fewer rows or columns", ErrTooLarge, st.session.conn.limits.ResultBytes>>20),
+			}
+		}
+		rows = append(rows, row)
+	}
+	return rows, st.Err()
+}
+
+// rowBytes is what a row takes beside its cells.
+const rowBytes = 24
 
 // Close ends the statement. A second call does nothing.
 func (st *Stmt) Close() error {

@@ -229,8 +229,6 @@ func (s *shell) collect(ctx context.Context, sql string, names *[]string) (rows 
 	for _, c := range st.Columns() {
 		*names = append(*names, c.Name)
 	}
-	for st.Next() {
-		rows = append(rows, st.AppendRow(nil))
-	}
-	return rows, nil, st.Err()
+	rows, err = st.Collect()
+	return rows, nil, err
 }

@@ -238,10 +238,7 @@ func (s *shell) query(ctx context.Context, sql string) (rows [][]tables.Value, e
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	for st.Next() {
-		rows = append(rows, st.AppendRow(nil))
-	}
-	return rows, st.Err()
+	return st.Collect()
 }
 
 // timer measures a statement as osqueryi's .timer does.
