@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -45,6 +46,9 @@ type Sources struct {
 	// Proc is the root of procfs; empty stands for the system's. Source is
 	// auto, netlink or procfs.
 	Proc, Source string
+	// ReadMax is the size in bytes of the largest file that the table hash
+	// reads; 0 stands for any.
+	ReadMax int64
 	// Offered reports whether a table is wanted.
 	Offered func(name string) bool
 }
@@ -153,7 +157,7 @@ func (c *Config) engine(f *flags, board *schedule.Board) (*engine.Engine, error)
 	if limit == 0 {
 		limit = -1
 	}
-	return c.Engine(Sources{Proc: f.proc, Source: f.source, Offered: f.offered}, own, engine.Limits{HeapBytes: limit})
+	return c.Engine(Sources{Proc: f.proc, Source: f.source, ReadMax: int64(min(f.readMax, math.MaxInt64)), Offered: f.offered}, own, engine.Limits{HeapBytes: limit})
 }
 
 // open opens a connection to an engine that has extensions, and returns what

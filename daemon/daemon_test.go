@@ -3,6 +3,7 @@ package daemon
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"net"
 	"os"
@@ -17,9 +18,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
+
 	"sockql/engine"
 	"sockql/engine/schedule"
 	"sockql/engine/sqlfunc"
+	"sockql/fixtures"
 	"sockql/tables"
 	"sockql/tables/builtin"
 )
@@ -121,6 +126,81 @@ func TestOnce(t *testing.T) {
 	}
 	if _, _, stderr = h.run("--once", "--ephemeral", "--nologger_stderr"); stderr != "" {
 		t.Errorf("standard error is %s", stderr)
+	}
+}
+
+// opens counts how often each of the paths is opened while f runs (inotify(7)).
+func opens(t *testing.T, paths []string, f func()) map[string]int {
+	t.Helper()
+	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer unix.Close(fd)
+	watched := map[int32]string{}
+	for _, path := range paths {
+		wd, err := unix.InotifyAddWatch(fd, path, unix.IN_OPEN)
+		if err != nil {
+			t.Fatal(err)
+		}
+		watched[int32(wd)] = path
+	}
+	f()
+	count := map[string]int{}
+	buf := make([]byte, 1<<16)
+	for {
+		n, err := unix.Read(fd, buf)
+		if err != nil || n <= 0 {
+			return count
+		}
+		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
+			name := int(binary.NativeEndian.Uint32(b[12:]))
+			// A directory also tells of what is opened in it, by name.
+			if name == 0 {
+				count[watched[int32(binary.NativeEndian.Uint32(b))]]++
+			}
+			b = b[unix.SizeofInotifyEvent+name:]
+		}
+	}
+}
+
+// Twenty queries of one moment read each list of sockets and each table of
+// descriptors once, as one query does.
+func TestCollectedOnce(t *testing.T) {
+	root := fixtures.Unpack(t, "kinds")
+	var paths []string
+	for _, pattern := range []string{"*/net/tcp", "*/net/udp", "*/net/unix", "*/fd"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		paths = append(paths, found...)
+	}
+	var queries []string
+	for i := range 20 {
+		sql := []string{
+			"select * from process_open_sockets", "select pid, port from listening_ports where port > %d", "select state, count(*) from socket_states group by state",
+			"select * from process_open_sockets where family = 2 and local_port <> %d", "select * from listening_ports join process_open_sockets using (pid)",
+		}[i%5]
+		queries = append(queries, fmt.Sprintf(`"q%d": {"query": "%s", "interval": 60, "snapshot": true}`, i, strings.ReplaceAll(sql, "%d", strconv.Itoa(i))))
+	}
+	var counts [2]map[string]int
+	for i, n := range []int{1, len(queries)} {
+		h := newSite(t, `{"schedule": {`+strings.Join(queries[:n], ",")+`}}`)
+		counts[i] = opens(t, paths, func() {
+			status, stdout, stderr := h.run("--once", "--ephemeral", "--logger_plugin=stdout", "--proc="+root)
+			if got := strings.Count(stdout, `{"snapshot":[{`); status != 0 || got != n {
+				t.Errorf("status is %d, %d results of %d: %s%s", status, got, n, stdout, stderr)
+			}
+		})
+	}
+	if diff := cmp.Diff(counts[0], counts[1]); diff != "" || len(counts[0]) == 0 {
+		t.Errorf("opened (-for one query +for twenty):\n%s", diff)
+	}
+	for path, n := range counts[1] {
+		if n != 1 {
+			t.Errorf("%s was read %d times", path, n)
+		}
 	}
 }
 

@@ -48,6 +48,7 @@ type flags struct {
 	watchdogMemory, watchdogCPU               uint64
 	watchdogLatency, watchdogDelay            uint64
 	proc, source, enableTables, disableTables string
+	readMax                                   uint64
 	extensionFiles, extensionsAutoload        string
 	extensionsSocket, extensionsRequire       string
 	extensionsTimeout, extensionsInterval     uint64
@@ -59,7 +60,7 @@ type flags struct {
 var startupOnly = []string{
 	"config_path", "config_check", "config_dump", "config_refresh", "config_accelerated_refresh", "once", "flagfile",
 	"database_path", "disable_database", "ephemeral", "pidfile", "logger_mode", "disable_watchdog", "watchdog_level",
-	"watchdog_memory_limit", "watchdog_utilization_limit", "watchdog_latency_limit", "watchdog_delay", "proc", "source",
+	"watchdog_memory_limit", "watchdog_utilization_limit", "watchdog_latency_limit", "watchdog_delay", "proc", "source", "read_max",
 	"logger_plugin", "logger_path", "logger_rotate", "logger_rotate_size", "logger_rotate_max_files", "logger_min_status",
 	"logger_min_stderr", "logger_stderr", "logger_syslog_facility", "logger_syslog_prepend_cee", "buffered_log_max", "disable_logging",
 	"verbose", "enable_tables", "disable_tables", "extension", "extensions_autoload", "extensions_socket",
@@ -72,7 +73,7 @@ var startupOnly = []string{
 var lateOptions = []string{
 	"logger_plugin", "logger_path", "logger_rotate", "logger_rotate_size", "logger_rotate_max_files", "logger_min_status",
 	"logger_min_stderr", "logger_stderr", "logger_syslog_facility", "logger_syslog_prepend_cee", "buffered_log_max", "disable_logging", "verbose",
-	"enable_tables", "disable_tables", "schedule_memory_max",
+	"enable_tables", "disable_tables", "schedule_memory_max", "read_max",
 }
 
 func newFlags() *flags {
@@ -127,6 +128,7 @@ func newFlags() *flags {
 	s.Uint64Var(&f.watchdogLatency, "watchdog_latency_limit", 0, "`SECONDS` of too much processor time instead of the level's")
 	s.Uint64Var(&f.watchdogDelay, "watchdog_delay", 60, "`SECONDS` after a start in which nothing is limited")
 	s.StringVar(&f.proc, "proc", "", "read this procfs: a host's, or a recorded tree")
+	s.Uint64Var(&f.readMax, "read_max", 52428800, "the table hash leaves files of more `BYTES` out; 0 for none")
 	s.StringVar(&f.source, "source", "auto", "where sockets come from: auto, netlink, procfs")
 	s.StringVar(&f.enableTables, "enable_tables", "", "offer only these tables, separated by commas")
 	s.StringVar(&f.disableTables, "disable_tables", "", "offer all tables but these")
@@ -151,7 +153,7 @@ var (
 		"disable_hash_cache", "disable_memory", "disable_reenrollment", "dns_resolver_refresh_interval",
 		"enable_extensions_watchdog", "enable_file_events", "enable_foreign", "enable_numeric_monitoring", "enable_syslog",
 		"enable_watchdog_debug", "extensions_default_index", "hardware_disabled_types", "ignore_table_exceptions",
-		"schedule_max_drift", "schedule_reload", "read_max", "table_delay", "hash_cache_max", "docker_socket", "lxd_socket",
+		"schedule_max_drift", "schedule_reload", "table_delay", "hash_cache_max", "docker_socket", "lxd_socket",
 		"keep_container_worker_open", "logtostderr", "malloc_trim_threshold", "nullvalue", "proxy_hostname", "stderrthreshold",
 		"utc", "watchdog_forced_shutdown_delay", "worker_threads",
 	}
