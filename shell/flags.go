@@ -72,6 +72,7 @@ var flagDefs = append([]flagDef{
 	{name: "extensions_interval", kind: stringFlag, value: "3", arg: "SECONDS", doc: "time between two looks whether an extension answers"},
 	{name: "allow_unsafe", doc: "load extensions whatever their files' permissions are"},
 	{name: "verbose", doc: "log what happens to extensions"},
+	{name: "read_max", kind: stringFlag, value: "52428800", arg: "BYTES", doc: "the table hash leaves larger files out; 0 for none"},
 	{name: "version", doc: "print the version"},
 	{name: "help", doc: "print this help"},
 
@@ -140,7 +141,7 @@ func foreignFlags() []flagDef {
 		{"schedule_timeout", "0", inert}, {"schedule_max_drift", "60", inert}, {"schedule_epoch", "0", inert},
 		{"pack_delimiter", "_", inert}, {"pack_refresh_interval", "3600", inert},
 		{"host_identifier", "hostname", inert}, {"specified_identifier", "", inert},
-		{"events_expiry", "3600", inert}, {"events_max", "50000", inert}, {"read_max", "52428800", inert},
+		{"events_expiry", "3600", inert}, {"events_max", "50000", inert},
 		{"table_delay", "0", inert}, {"hash_cache_max", "500", inert}, {"buffered_log_max", "1000000", inert},
 	} {
 		defs = append(defs, flagDef{name: f.name, kind: stringFlag, value: f.value, use: f.use})

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -40,6 +41,9 @@ type Sources struct {
 	Proc string
 	// Source is auto, netlink or procfs.
 	Source string
+	// ReadMax is the size in bytes of the largest file that the table hash
+	// reads; 0 stands for any.
+	ReadMax int64
 	// Resolve lets the SQL function resolve() ask the DNS.
 	Resolve bool
 	// Offered reports whether a table is wanted.
@@ -122,8 +126,12 @@ func newShell(c *Config, f *flags, mode render.Mode) (*shell, error) {
 			Header: f.bool("header"), Typed: f.bool("typed"),
 		},
 	}
+	readMax, err := strconv.ParseInt(f.string("read_max"), 10, 64)
+	if err != nil || readMax < 0 {
+		return nil, &usageError{message: fmt.Sprintf("illegal value '%s' specified for flag 'read_max'", f.string("read_max")), hint: "It takes a number of bytes; 0 stands for no limit."}
+	}
 	eng, err := c.Engine(Sources{
-		Proc: f.string("proc"), Source: f.string("source"), Resolve: f.bool("resolve"),
+		Proc: f.string("proc"), Source: f.string("source"), ReadMax: readMax, Resolve: f.bool("resolve"),
 		Offered: offered(f.string("enable_tables"), f.string("disable_tables")),
 	})
 	if err != nil {

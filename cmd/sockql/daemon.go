@@ -24,7 +24,7 @@ func runDaemon(ctx context.Context, args []string) int {
 		Human:          term.IsTerminal(int(os.Stderr.Fd())),
 		OsqueryVersion: osqueryVersion,
 		Engine: func(from daemon.Sources, further []tables.Table, limits engine.Limits) (*engine.Engine, error) {
-			return engineWith(shell.Sources{Proc: from.Proc, Source: from.Source, Offered: from.Offered}, further, limits)
+			return engineWith(shell.Sources{Proc: from.Proc, Source: from.Source, ReadMax: from.ReadMax, Offered: from.Offered}, further, limits)
 		},
 		Extensions: func(ctx context.Context, cfg host.Config, wanted bool, offered func(string) bool, e *engine.Engine) (daemon.Extensions, error) {
 			h, err := serve(ctx, cfg, wanted, offered, e)

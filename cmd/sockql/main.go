@@ -51,7 +51,7 @@ func newEngine(from shell.Sources) (*engine.Engine, error) {
 
 // engineWith returns an engine that has further tables.
 func engineWith(from shell.Sources, further []tables.Table, limits engine.Limits) (*engine.Engine, error) {
-	all, err := builtin.Tables(builtin.Config{Proc: from.Proc, Source: from.Source})
+	all, err := builtin.Tables(builtin.Config{Proc: from.Proc, Source: from.Source, HashLimit: hashLimit(from.ReadMax)})
 	if err != nil {
 		if from.Proc != "" {
 			err = fmt.Errorf("--proc: %w", err)
@@ -71,6 +71,14 @@ func engineWith(from shell.Sources, further []tables.Table, limits engine.Limits
 		Functions:  sqlfunc.All(sqlfunc.Config{AllowResolve: from.Resolve}),
 		Collations: sqlfunc.Collations(),
 	})
+}
+
+// hashLimit returns what read_max is for the tables, where 0 means the default.
+func hashLimit(readMax int64) int64 {
+	if readMax == 0 {
+		return -1
+	}
+	return readMax
 }
 
 // version is set by the linker (-X main.version=…).
