@@ -31,11 +31,39 @@ func (f fileLines) line(bool) (string, error) {
 	return strings.TrimSuffix(strings.TrimSuffix(text, "\n"), "\r"), nil
 }
 
+// An awaited reader stops waiting for a line when ctx ends: nobody else ends a
+// read of a pipe to which its other end writes nothing.
+type awaited struct {
+	lineReader
+	ctx context.Context
+}
+
+func (a awaited) line(continued bool) (string, error) {
+	type result struct {
+		text string
+		err  error
+	}
+	ready := make(chan result, 1)
+	go func() {
+		text, err := a.lineReader.line(continued)
+		ready <- result{text, err}
+	}()
+	select {
+	case r := <-ready:
+		return r.text, r.err
+	case <-a.ctx.Done():
+		return "", context.Cause(a.ctx)
+	}
+}
+
 // process reads statements and dot commands and runs them. It returns how many
 // failed. The error is what ended it early: errQuit, an exitError, or that the
 // input cannot be read.
 func (s *shell) process(ctx context.Context, in lineReader) (failed int, err error) {
 	b := batch{shell: s}
+	if lines, ok := in.(fileLines); ok {
+		in = awaited{lines, ctx}
+	}
 	for b.failed == 0 || !s.bail || s.prompt {
 		if ctx.Err() != nil {
 			return b.failed, context.Cause(ctx)

@@ -18,11 +18,12 @@ import (
 type terminal struct {
 	in, out, err bool // standard input, output and error are terminals
 	color        bool
-	fd           int // of the one that results go to
+	dumb         bool // it knows no control sequences
+	fd           int  // of the one that results go to
 }
 
 func findTerminal(c *Config, f *flags) terminal {
-	t := terminal{in: isTerminal(c.Stdin), out: isTerminal(c.Stdout), err: isTerminal(c.Stderr)}
+	t := terminal{in: isTerminal(c.Stdin), out: isTerminal(c.Stdout), err: isTerminal(c.Stderr), dumb: c.Getenv("TERM") == "dumb"}
 	if t.out {
 		t.fd = int(c.Stdout.Fd())
 	}
@@ -30,7 +31,7 @@ func findTerminal(c *Config, f *flags) terminal {
 	case "always":
 		t.color = true
 	case "auto": // https://no-color.org
-		t.color = t.out && c.Getenv("NO_COLOR") == "" && c.Getenv("TERM") != "dumb"
+		t.color = t.out && c.Getenv("NO_COLOR") == "" && !t.dumb
 	}
 	return t
 }
@@ -87,7 +88,7 @@ func (s *shell) open() *sink {
 		k.w, k.color = s.output, false
 	case s.term.out:
 		k.terminal = true
-		if columns, lines := s.term.size(); s.pager && s.term.in && lines > 2 {
+		if columns, lines := s.term.size(); s.pager && s.term.in && !s.term.dumb && lines > 2 {
 			k.paging, k.columns, k.limit = true, columns, lines-2
 		}
 	}

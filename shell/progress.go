@@ -22,7 +22,7 @@ type progress struct {
 
 // startProgress shows a line on standard error after half a second.
 func (s *shell) startProgress(out *sink, printer *render.Printer) *progress {
-	if !s.term.err || !s.flags.bool("progress") {
+	if !s.term.err || s.term.dumb || !s.flags.bool("progress") {
 		return nil
 	}
 	p := &progress{w: s.stderr, started: time.Now(), stopped: make(chan struct{})}

@@ -28,18 +28,12 @@ func (s *shell) interactive() int {
 	signal.Notify(ignored, os.Interrupt)
 	defer signal.Stop(ignored)
 
-	past, err := openHistory(s.config.Getenv)
-	if err != nil {
-		fmt.Fprintf(s.stderr, "Warning: history: %v; this session's is not kept\n", err)
-	}
-	e, err := s.newEditor(past)
+	in, out, end, err := s.conversation(ctx, ignored)
 	if err != nil {
 		fmt.Fprintf(s.stderr, "Error: terminal: %v\n", err)
 		return 1
 	}
-	defer e.Close()
-	context.AfterFunc(ctx, func() { e.Instance.Close() })
-
+	defer end()
 	if s.flags.bool("rc") {
 		s.runCommands(ctx)
 	}
@@ -47,8 +41,8 @@ func (s *shell) interactive() int {
 	if s.term.color {
 		bold, plain = "\x1b[1m", "\x1b[0m"
 	}
-	fmt.Fprintf(e.out, "Using a %svirtual database%s. Need help, type '.help'\n", bold, plain)
-	_, err = s.process(ctx, e)
+	fmt.Fprintf(out, "Using a %svirtual database%s. Need help, type '.help'\n", bold, plain)
+	_, err = s.process(ctx, in)
 	if ctx.Err() != nil {
 		return 143 // 128 + SIGTERM
 	}
@@ -57,6 +51,76 @@ func (s *shell) interactive() int {
 		return 1
 	}
 	return s.status(err)
+}
+
+// conversation returns where lines come from and where prompts go. A terminal
+// that knows no control sequences gets lines as its own driver edits them.
+func (s *shell) conversation(ctx context.Context, interrupts <-chan os.Signal) (in lineReader, out io.Writer, end func() error, err error) {
+	if s.term.dumb {
+		p := &plainLines{shell: s, ctx: ctx, in: bufio.NewReader(s.config.Stdin), out: s.stdout, interrupts: interrupts}
+		if !s.term.out {
+			p.out = s.stderr
+		}
+		return p, p.out, func() error { return nil }, nil
+	}
+	past, err := openHistory(s.config.Getenv)
+	if err != nil {
+		fmt.Fprintf(s.stderr, "Warning: history: %v; this session's is not kept\n", err)
+	}
+	e, err := s.newEditor(past)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	context.AfterFunc(ctx, func() { e.Instance.Close() })
+	return e, e.out, e.Close, nil
+}
+
+// plainLines reads lines from a terminal without an editor.
+type plainLines struct {
+	shell      *shell
+	ctx        context.Context
+	in         *bufio.Reader
+	out        io.Writer
+	interrupts <-chan os.Signal
+	next       chan plainLine // of the read that is under way; nil for none
+}
+
+type plainLine struct {
+	text string
+	err  error
+}
+
+// line implements [lineReader].
+func (p *plainLines) line(continued bool) (string, error) {
+	if !continued {
+		clear(p.shell.warned)
+	}
+	select {
+	case <-p.interrupts: // it was meant for the statement before
+	default:
+	}
+	io.WriteString(p.out, p.shell.promptText(continued))
+	if p.next == nil {
+		next := make(chan plainLine, 1)
+		p.next = next
+		go func() {
+			text, err := fileLines{p.in}.line(continued)
+			next <- plainLine{text, err}
+		}()
+	}
+	select {
+	case l := <-p.next:
+		p.next = nil
+		if errors.Is(l.err, io.EOF) {
+			fmt.Fprintln(p.out)
+		}
+		return l.text, l.err
+	case <-p.interrupts: // the driver has dropped what was typed
+		fmt.Fprintln(p.out)
+		return "", errInterrupted
+	case <-p.ctx.Done():
+		return "", context.Cause(p.ctx)
+	}
 }
 
 // editor reads lines from a terminal.

@@ -548,3 +548,68 @@ func TestTerminate(t *testing.T) {
 		t.Errorf("exit status after SIGTERM is %d, want 143", got)
 	}
 }
+
+// TestTerminateWhileReading ends the command while it waits for a pipe that
+// nobody closes.
+func TestTerminateWhileReading(t *testing.T) {
+	cmd := exec.Command("sockql", "--list", "--noheader")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer cmd.Process.Kill()
+	if _, err := io.WriteString(in, "select 7;\nselect 8"); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewReader(out)
+	if line, err := lines.ReadString('\n'); line != "7\n" {
+		t.Fatalf("it wrote %q, %v", line, err)
+	}
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if rest, err := io.ReadAll(lines); len(rest) > 0 || err != nil {
+		t.Errorf("after the signal it wrote %q, %v", rest, err)
+	}
+	if err := cmd.Wait(); cmd.ProcessState.ExitCode() != 130 {
+		t.Errorf("it ended with %v, want status 130", err)
+	}
+}
+
+func TestDumbTerminal(t *testing.T) {
+	const prompt = `sockql> `
+	s := open(t, t.TempDir(), []string{"TERM=dumb"}, "--list", "--noheader")
+	s.expect(`type '\.help'\r\n` + prompt)
+	s.send("select name from people\n")
+	s.expect(`   \.\.\.> `)
+	s.send("where id = 1;\n")
+	s.expect(`Ada\r\n`)
+	s.expect(prompt)
+	s.send("select 'half\n")
+	s.expect(`   \.\.\.> `)
+	s.send("\x03") // drops it
+	s.expect(prompt)
+	s.send("select n from endless;\n")
+	s.expect(`\r\n5\r\n`)
+	s.send("\x03") // stops it
+	s.expect(`Error: interrupted`)
+	s.expect(prompt)
+	s.send("select 6*7;\n")
+	s.expect(`42\r\n`)
+	s.send("\x04")
+	if got := s.status(); got != 0 {
+		t.Errorf("exit status %d", got)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if bytes.Contains(s.out, []byte{0x1b}) {
+		t.Errorf("control sequences in %q", s.out)
+	}
+}

@@ -57,7 +57,7 @@ func (s *shell) watch(ctx context.Context, every, sql string) error {
 	out := s.open()
 	out.paging = false
 	defer out.Close()
-	if out.terminal {
+	if out.terminal && !s.term.dumb {
 		err = w.live(ctx, out)
 	} else {
 		err = w.stream(ctx, out)
