@@ -1,9 +1,14 @@
 package main
 
 import (
+	"encoding/json"
 	"os/exec"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"sockql/fixtures"
 )
@@ -31,6 +36,58 @@ func TestRecordedProc(t *testing.T) {
 	}
 	if got := output(t, "--proc="+proc, "who", "8888"); !strings.Contains(got, "192.168.2.156:51118") {
 		t.Errorf("who 8888 prints\n%s", got)
+	}
+}
+
+// TestExplainRecorded explains a join over a recorded host, whose rows the
+// statement itself counts.
+func TestExplainRecorded(t *testing.T) {
+	proc := fixtures.Unpack(t, "bash")
+	const sql = "SELECT p.pid FROM processes p CROSS JOIN process_open_sockets s USING (pid) WHERE s.family = 2 AND s.local_port + 0 > 0"
+	count := func(sql string) int64 {
+		n, err := strconv.ParseInt(strings.TrimSpace(output(t, "--proc", proc, "--list", "--noheader", sql)), 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	processes := count("SELECT count(*) FROM processes")
+	rows := count("SELECT count(*) FROM (" + sql + ")")
+	type step struct {
+		Kind, Table, Pushed, Checked, Source string
+		Scans, Rows, Kept                    int64
+	}
+	var got []step
+	for line := range strings.Lines(output(t, "--proc", proc, "--jsonl", "--typed", "--explain", sql)) {
+		var s step
+		if err := json.Unmarshal([]byte(line), &s); err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		got = append(got, s)
+	}
+	if len(got) != 4 || rows == 0 || processes < 2 {
+		t.Fatalf("%d processes, %d rows, explained by %+v", processes, rows, got)
+	}
+	want := []step{
+		{Kind: "scan", Table: "processes", Scans: 1, Rows: processes, Kept: processes},
+		{Kind: "scan", Table: "process_open_sockets", Pushed: "pid = ? AND family = 2", Checked: "s.local_port + 0 > 0", Scans: processes, Rows: got[1].Rows, Kept: rows},
+		{Kind: "sqlite"},
+		{Kind: "total", Rows: rows},
+	}
+	for i := range got {
+		got[i].Source = "" // the recording has the answers of several
+		if i == 1 {
+			terms := strings.Split(got[i].Pushed, " AND ")
+			slices.Sort(terms)
+			slices.Reverse(terms)
+			got[i].Pushed = strings.Join(terms, " AND ")
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("want- got+\n%s", diff)
+	}
+	if text := output(t, "--proc", proc, "--explain", sql); !strings.Contains(text, "\n2    process_open_sockets s") || !strings.Contains(text, "\n1  processes p ") {
+		t.Errorf("it reads\n%s", text)
 	}
 }
 
