@@ -261,9 +261,27 @@ func (c *Config) work(ctx context.Context, f *flags, useless []string) (err erro
 	w.scheduler.Load(ctx, conf, f.settings(w.host))
 	if f.once {
 		w.scheduler.Once(ctx)
-		return nil
+		return w.waiting()
 	}
-	return w.run(ctx, conf)
+	if err := w.run(ctx, conf); err != nil {
+		return err
+	}
+	if err := w.waiting(); err != nil {
+		w.log.Error("Not all results were logged", "error", err)
+	}
+	return nil
+}
+
+// waiting returns an error if a logger has not taken all lines.
+func (w *worker) waiting() error {
+	n, err := w.store.Waiting()
+	switch {
+	case err != nil || n == 0:
+		return err
+	case w.flags.inMemory():
+		return fmt.Errorf("daemon: %d lines are lost, which a logger did not take", n)
+	}
+	return fmt.Errorf("daemon: %d lines, which a logger did not take, wait in the state for the next start", n)
 }
 
 // run runs the schedule and takes signals.

@@ -124,6 +124,16 @@ func TestOnce(t *testing.T) {
 	if _, stdout, _ = h.run("--once", "--ephemeral", "--logger_plugin=stdout", "--logger_min_status=3"); strings.Contains(stdout, "severity") {
 		t.Errorf("standard output is %s", stdout)
 	}
+	// What a logger does not take is not passed over.
+	for state, want := range map[string]string{"--ephemeral": "1 lines are lost", "--database_path=" + h.path("other"): "1 lines, which a logger did not take, wait in the state"} {
+		if err := os.MkdirAll(h.path("bad/osqueryd.results.log"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		status, _, stderr := h.run("--once", state, "--logger_path="+h.path("bad"))
+		if status != statusCatastrophic || !strings.Contains(stderr, want) || !strings.Contains(stderr, "is a directory") {
+			t.Errorf("status is %d, standard error %s, want %s", status, stderr, want)
+		}
+	}
 	if _, _, stderr = h.run("--once", "--ephemeral", "--nologger_stderr"); stderr != "" {
 		t.Errorf("standard error is %s", stderr)
 	}

@@ -72,22 +72,42 @@ func (e *DroppedError) Error() string {
 }
 
 // Deliver offers each sink the lines that it has not taken. Its error joins
-// what failed since the last call: a sink's failure is in it once until the
-// sink works again, and a [*DroppedError] if lines were lost.
+// what failed since the last call: the failure of a sink, or of the store, is in
+// it once until that works again, and a [*DroppedError] if lines were lost.
 func (s *Store) Deliver() error {
 	if !s.pending {
 		return nil
 	}
 	var errs []error
 	for _, k := range s.sinks {
-		name := k.Name()
-		err := s.offer(k)
-		if err != nil && !s.failing[name] {
-			errs = append(errs, fmt.Errorf("resultlog: logger %s: %w", name, err))
+		if err := s.offer(k); s.began(k.Name(), err) {
+			errs = append(errs, fmt.Errorf("resultlog: logger %s: %w", k.Name(), err))
 		}
-		s.failing[name] = err != nil
 	}
-	return errors.Join(append(errs, s.trim())...)
+	dropped, err := s.trim()
+	if s.began("", err) {
+		errs = append(errs, err)
+	}
+	if dropped > 0 {
+		errs = append(errs, &DroppedError{Lines: dropped})
+	}
+	return errors.Join(errs...)
+}
+
+// began reports whether what has this name fails and did not before.
+func (s *Store) began(name string, err error) bool {
+	before := s.failing[name]
+	s.failing[name] = err != nil
+	return err != nil && !before
+}
+
+// Waiting returns how many lines wait for a sink.
+func (s *Store) Waiting() (int64, error) {
+	row, err := s.one("SELECT count(*) FROM line WHERE seq > (SELECT min(seq) FROM sink)")
+	if err != nil {
+		return 0, err
+	}
+	return row[0].Int64(), nil
 }
 
 func (s *Store) offer(k Sink) error {
@@ -124,22 +144,23 @@ func (s *Store) offer(k Sink) error {
 	}
 }
 
-// trim deletes the lines that all sinks have, and those beyond the limit.
-func (s *Store) trim() error {
+// trim deletes the lines that all sinks have, and those beyond the limit, which
+// it counts.
+func (s *Store) trim() (dropped int64, err error) {
 	if err := s.exec("DELETE FROM line WHERE seq <= (SELECT coalesce(min(seq), 9223372036854775807) FROM sink)"); err != nil {
-		return err
+		return 0, err
 	}
 	row, err := s.one("SELECT count(*), coalesce(max(seq), 0) FROM line")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	waiting, last := row[0].Int64(), row[1].Int64()
 	s.pending = waiting > 0
 	if waiting <= s.max {
-		return nil
+		return 0, nil
 	}
 	if err := s.exec("DELETE FROM line WHERE seq <= ?", tables.Int(last-s.max)); err != nil {
-		return err
+		return 0, err
 	}
-	return &DroppedError{Lines: waiting - s.max}
+	return waiting - s.max, nil
 }

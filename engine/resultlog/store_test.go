@@ -210,6 +210,9 @@ func TestDeliver(t *testing.T) {
 	if err := put(s, "3"); err != nil {
 		t.Errorf("the failure is reported twice: %v", err)
 	}
+	if n, err := s.Waiting(); n != 3 || err != nil {
+		t.Errorf("%d lines wait, %v", n, err)
+	}
 	var dropped *DroppedError
 	if err := put(s, "4", "5"); !errors.As(err, &dropped) || dropped.Lines != 2 {
 		t.Errorf("error is %v, want 2 dropped lines", err)
@@ -228,6 +231,9 @@ func TestDeliver(t *testing.T) {
 	}
 	if got := strings.Join(bad.lines, ""); got != "3456" {
 		t.Errorf("the logger that failed has %s", got)
+	}
+	if n, err := s.Waiting(); n != 0 || err != nil {
+		t.Errorf("%d lines wait, %v", n, err)
 	}
 	if row, err := s.one("SELECT count(*) FROM line"); err != nil || row[0].Int64() != 0 {
 		t.Errorf("%v lines are left, %v", row, err)
