@@ -95,26 +95,6 @@ func TestFilesThroughSQL(t *testing.T) {
 	}
 }
 
-// Many processes run one program: its file is read once.
-func TestJoinHashesEachFileOnce(t *testing.T) {
-	sleep, err := exec.LookPath("sleep")
-	if err != nil {
-		t.Skipf("needs sleep: %v", err)
-	}
-	for range 5 {
-		cmd := exec.Command(sleep, "1000")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
-	}
-	conn := open(t, builtin.Config{HashLimit: -1})
-	rows := query(t, conn, "select p.path, h.sha256, count(*) from processes p join hash h on p.path = h.path where p.name = 'sleep' group by 1, 2")
-	if len(rows) != 1 || strings.Contains(rows[0], "NULL") {
-		t.Errorf("%q", rows)
-	}
-}
-
 func TestProcessesThroughSQL(t *testing.T) {
 	sleep, err := exec.LookPath("sleep")
 	if err != nil {
@@ -133,18 +113,4 @@ func TestProcessesThroughSQL(t *testing.T) {
 	expect(t, conn, "select a.pid from process_namespaces a join process_namespaces b using (net_namespace) where a.pid = "+child+" and b.pid = "+self, child)
 	expect(t, conn, "select count(*) > 0 from process_memory_map m join processes p using (pid) where pid = "+child+" and m.path = p.path", "1")
 	expect(t, conn, "select fd, path from process_open_files where pid in ("+child+") and fd < 3", "0|/dev/null", "1|/dev/null", "2|/dev/null")
-	// What detection packs ask: ancestry over joins with hashes, programs that
-	// run although they are deleted or hidden, sockets of shells.
-	for _, sql := range []string{
-		"select p.pid, p.name, pp.name, ppp.name, h.sha256 from processes p join processes pp on p.parent = pp.pid " +
-			"left join processes ppp on pp.parent = ppp.pid left join hash h on h.path = p.path where p.pid = " + child,
-		"select p.* from processes p where p.on_disk = 0",
-		"select f.path, p.pid from processes p join file f on f.path = p.path where f.filename like '.%'",
-		"select s.*, f.mode from suid_bin s join file f on f.path = s.path where f.mode like '___2' or f.mode like '___7'",
-		"select p.name, s.remote_address from processes p join process_open_sockets s using (pid) where p.name in ('sh', 'bash', 'zsh') and s.remote_port > 0",
-		"select * from process_open_pipes where pid = " + child,
-		"select path from file where path like '/tmp/%%' and type = 'regular' and mode like '%7%'",
-	} {
-		query(t, conn, sql)
-	}
 }
