@@ -56,6 +56,7 @@ func fakeEngine(from shell.Sources) (*engine.Engine, error) {
 	}
 	return engine.New(engine.Config{
 		Tables:     list,
+		Limits:     engine.Limits{HeapBytes: from.SQLMemory},
 		Functions:  sqlfunc.All(sqlfunc.Config{AllowResolve: from.Resolve}),
 		Collations: sqlfunc.Collations(),
 	})

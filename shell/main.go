@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -44,6 +45,8 @@ type Sources struct {
 	// ReadMax is the size in bytes of the largest file that the table hash
 	// reads; 0 stands for any.
 	ReadMax int64
+	// SQLMemory is a ceiling of SQLite's memory in bytes; -1 stands for none.
+	SQLMemory int64
 	// Resolve lets the SQL function resolve() ask the DNS.
 	Resolve bool
 	// Offered reports whether a table is wanted.
@@ -106,7 +109,12 @@ func Main(c Config, args []string) int {
 		return 1
 	}
 	s, err := newShell(&c, f, mode)
-	if err != nil {
+	var usage *usageError
+	switch {
+	case errors.As(err, &usage):
+		fmt.Fprintln(c.Stderr, usage)
+		return 1
+	case err != nil:
 		fmt.Fprintf(c.Stderr, "%s: %v\n", name, err)
 		return 1
 	}
@@ -126,12 +134,19 @@ func newShell(c *Config, f *flags, mode render.Mode) (*shell, error) {
 			Header: f.bool("header"), Typed: f.bool("typed"),
 		},
 	}
-	readMax, err := strconv.ParseInt(f.string("read_max"), 10, 64)
-	if err != nil || readMax < 0 {
-		return nil, &usageError{message: fmt.Sprintf("illegal value '%s' specified for flag 'read_max'", f.string("read_max")), hint: "It takes a number of bytes; 0 stands for no limit."}
+	readMax, err := f.size("read_max", "bytes", 1)
+	if err != nil {
+		return nil, err
+	}
+	memory, err := f.size("sql_memory_limit", "MiB", 1<<20)
+	if err != nil {
+		return nil, err
+	}
+	if memory == 0 {
+		memory = -1
 	}
 	eng, err := c.Engine(Sources{
-		Proc: f.string("proc"), Source: f.string("source"), ReadMax: readMax, Resolve: f.bool("resolve"),
+		Proc: f.string("proc"), Source: f.string("source"), ReadMax: readMax, SQLMemory: memory, Resolve: f.bool("resolve"),
 		Offered: offered(f.string("enable_tables"), f.string("disable_tables")),
 	})
 	if err != nil {
@@ -164,6 +179,19 @@ func (s *shell) close() {
 			f.Close()
 		}
 	}
+}
+
+// size returns the value of a flag that is a number of units, in bytes. 0 stands
+// for no limit.
+func (f *flags) size(name, unit string, bytes int64) (int64, error) {
+	n, err := strconv.ParseInt(f.string(name), 10, 64)
+	if err != nil || n < 0 || n > math.MaxInt64/bytes {
+		return 0, &usageError{
+			message: fmt.Sprintf("illegal value '%s' specified for flag '%s'", f.string(name), name),
+			hint:    fmt.Sprintf("It takes a number of %s; 0 stands for no limit.", unit),
+		}
+	}
+	return n * bytes, nil
 }
 
 // offered returns the test of --enable_tables and --disable_tables: with a

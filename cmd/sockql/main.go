@@ -46,7 +46,7 @@ func newEngine(from shell.Sources) (*engine.Engine, error) {
 	if err != nil {
 		return nil, err
 	}
-	return engineWith(from, own, engine.Limits{})
+	return engineWith(from, own, engine.Limits{HeapBytes: from.SQLMemory})
 }
 
 // engineWith returns an engine that has further tables.
