@@ -32,7 +32,7 @@ type collector struct {
 	mounts     []netns.Mount     // bind mounts of namespaces
 	listed     bool              // all of these are complete
 	refused    bool              // the number of a process's namespace was
-	asked      int               // how many processes were asked for by number
+	asked      asked
 
 	descriptors map[int32]table // by pid
 	hides       *bool           // whether processes may be missing from procfs, once known
@@ -49,6 +49,7 @@ type collector struct {
 	snapshot  *snapshot // nil if nobody asked twice
 
 	reads counts
+	used  sources
 	names names // has its own lock
 }
 
@@ -56,6 +57,12 @@ type collector struct {
 type counts struct {
 	lists  map[listID]int // readings of a list
 	tables int            // descriptor tables
+}
+
+// An asked is what questions were about.
+type asked struct {
+	processes  int // that were named, of all questions
+	namespaces int // of the last question
 }
 
 type listID struct {
@@ -85,10 +92,12 @@ type entry struct {
 type collectorKey struct{ host *Host }
 
 // collect returns the session's rows for a question, holders first.
-func (h *Host) collect(ctx context.Context, q *tables.Query, a *question) (c *collector, entries []entry, err error) {
+func (h *Host) collect(ctx context.Context, q *tables.Query, l *layout, a *question) (c *collector, entries []entry, err error) {
 	err = h.locked(ctx, q, func(found *collector) (err error) {
 		c = found
+		before := c.clock
 		entries, err = c.collect(ctx, a)
+		l.account(q, c.used, a, false, c.asked.namespaces, before > 0 && c.clock == before)
 		return err
 	})
 	return c, entries, err
@@ -146,6 +155,7 @@ func (c *collector) collect(ctx context.Context, a *question) ([]entry, error) {
 	if err != nil || len(spaces) == 0 && len(pids) == 0 {
 		return nil, err
 	}
+	c.asked.namespaces = len(spaces)
 	before := c.clock
 	if err := c.readLists(ctx, spaces, a); err != nil {
 		return nil, err
@@ -205,7 +215,7 @@ func (c *collector) scope(ctx context.Context, a *question) ([]int32, []*space, 
 		}
 		return pids, c.wanted(c.spaces, a), nil
 	}
-	if c.asked += len(a.request.PIDs); c.asked > manyAsked {
+	if c.asked.processes += len(a.request.PIDs); c.asked.processes > manyAsked {
 		// To list all of them costs less by now than to ask of each whether it
 		// is a process.
 		if err := c.listProcesses(ctx); err != nil {

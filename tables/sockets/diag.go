@@ -71,6 +71,7 @@ func (c *collector) dump(ctx context.Context, sp *space, requests []socket.Reque
 		return 0, nil
 	}
 	defer conn.Close()
+	c.used.diag = true
 	for i := range requests {
 		done, err := conn.Dump(ctx, &requests[i], c.warn, func(s *socket.Socket) bool {
 			if !isOurs(s) {
@@ -312,7 +313,7 @@ func (c *collector) lookUp(ctx context.Context, pids []int32, spaces []*space, a
 	if len(list) > maxLookups {
 		// Nearly all will be in lists that the question leaves out, or in the
 		// part that the kernel filtered out: whole lists tell at less cost.
-		whole := question{request: socket.Everything()}
+		whole := question{request: socket.Everything(), quiet: true}
 		whole.request.Fields = socket.FieldFamily
 		for i := range whole.states {
 			whole.states[i] = socket.AllStates

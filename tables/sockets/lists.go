@@ -152,7 +152,7 @@ func (c *collector) readSpace(ctx context.Context, sp *space, a *question) error
 		}
 		wanted &^= answered
 	}
-	if c.host.source == Netlink {
+	if c.host.source == Netlink && !a.quiet {
 		c.warnUnanswered(wanted & procfs.Kinds)
 	}
 	for _, k := range kindInfos {
@@ -202,6 +202,7 @@ func (c *collector) textList(ctx context.Context, sp *space, kind socket.Kind) (
 			return nil, context.Cause(ctx)
 		}
 		c.reads.lists[listID{sp, kind}]++
+		c.used.text = true
 		l := &list{cover: all}
 		err := c.host.proc.List(ctx, pid, kind, sp.inode, c.warn, func(s *socket.Socket) bool {
 			l.add(s)

@@ -90,7 +90,7 @@ func (h *Host) rows(l *layout, restrict func(*question)) func(context.Context, *
 		}
 		if source != nil {
 			begun := false
-			err := h.bpfRows(ctx, q, source, &a, func(r *row) bool {
+			err := h.bpfRows(ctx, q, source, l, &a, func(r *row) bool {
 				begun = true
 				return yield(r)
 			})
@@ -100,7 +100,7 @@ func (h *Host) rows(l *layout, restrict func(*question)) func(context.Context, *
 			// The kernel took the program for a smaller question, but not this one.
 			h.lazyBPF.refuse(err)
 		}
-		c, entries, err := h.collect(ctx, q, &a)
+		c, entries, err := h.collect(ctx, q, l, &a)
 		if err != nil {
 			return err
 		}

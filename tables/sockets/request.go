@@ -67,6 +67,8 @@ type question struct {
 	// unlisted says that a socket of which only holder and inode are known is
 	// wanted, listedOnly that none is that is in no list.
 	unlisted, listedOnly bool
+	// quiet says that nobody sees what a list leaves out.
+	quiet bool
 	// match reports whether a row can matter.
 	match func(*row) bool
 }

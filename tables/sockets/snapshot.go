@@ -16,6 +16,7 @@ type snapshot struct {
 	kinds      socket.Kind
 	namespaces []uint64 // nil for all
 	listed     int      // how many namespaces were listed
+	used       sources
 	// held are the sockets of descriptors, rest those without a holder, if
 	// ownerless says so.
 	held      list
@@ -95,7 +96,7 @@ func (c *collector) collectAll(ctx context.Context, source *bpfiter.Source, a *q
 			return err
 		}
 	}
-	s.listed = p.namespaces
+	s.listed, s.used = p.namespaces, p.used
 	c.snapshot = s
 	return nil
 }
@@ -179,7 +180,7 @@ func (c *collector) inAdvance(a *question) bool {
 }
 
 // bpfRows yields the rows of a question that BPF answers.
-func (h *Host) bpfRows(ctx context.Context, q *tables.Query, source *bpfiter.Source, a *question, yield func(*row) bool) error {
+func (h *Host) bpfRows(ctx context.Context, q *tables.Query, source *bpfiter.Source, l *layout, a *question, yield func(*row) bool) error {
 	var kept *snapshot
 	var c *collector
 	err := h.locked(ctx, q, func(found *collector) error {
@@ -208,9 +209,10 @@ func (h *Host) bpfRows(ctx context.Context, q *tables.Query, source *bpfiter.Sou
 		return err
 	}
 	if kept != nil {
+		l.account(q, kept.used, a, true, kept.listed, true)
 		return kept.answer(ctx, c, a, yield)
 	}
 	p := &pass{collector: c, source: source, question: a}
-	err = p.stream(ctx, q, yield)
-	return err
+	defer func() { l.account(q, p.used, a, true, p.namespaces, false) }()
+	return p.stream(ctx, q, yield)
 }

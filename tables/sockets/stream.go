@@ -22,7 +22,7 @@ type pass struct {
 	unheld     *unheld     // nil while nobody asks for sockets without a holder
 	hashed     socket.Kind // kinds whose connections come from the hash table
 	namespaces int         // how many were listed
-	rows       int         // of holders
+	used       sources
 }
 
 // stream yields a question's rows as the kernel gives them.
@@ -100,7 +100,6 @@ func (p *pass) held(ctx context.Context, yield func(*row) bool) (goOn bool, err 
 	goOn = true
 	var r row
 	err = p.source.Scan(ctx, &request, func(s *socket.Socket, _ bpfiter.ID) bool {
-		p.rows++
 		if p.question.wants(s, &r) {
 			p.collector.name(&r, request.Fields)
 			goOn = yield(&r)
@@ -169,7 +168,6 @@ func (p *pass) fill(ctx context.Context, full chan<- batch, empty <-chan batch) 
 	b, enough := <-empty, firstBatch
 	var r row
 	err = p.source.Scan(ctx, &request, func(s *socket.Socket, id bpfiter.ID) bool {
-		p.rows++
 		if p.unheld != nil {
 			p.unheld.show(s, id)
 		}

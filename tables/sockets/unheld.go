@@ -153,6 +153,7 @@ func (sp *unheldSpace) left() socket.Kind {
 // over. The collector's lock is held.
 func (p *pass) listUnheld(ctx context.Context) error {
 	p.unheld = newUnheld()
+	defer func() { p.used = p.collector.used }()
 	kinds := p.question.descriptors().Kinds &^ socket.Other
 	connections := make(chan error, 1)
 	table := newUnheld() // has its own goroutine
@@ -168,11 +169,12 @@ func (p *pass) listUnheld(ctx context.Context) error {
 	spaces, err := p.collector.spacesFor(ctx, p.question)
 	p.namespaces = len(spaces)
 	for _, sp := range spaces {
+		there := kinds &^ p.collector.absent(sp)
 		if err == nil {
-			err = p.eachListed(ctx, sp, kinds&^bulk, p.question, p.unheld.list)
+			err = p.eachListed(ctx, sp, there&^bulk, p.question, p.unheld.list)
 		}
 		if err == nil {
-			err = p.eachListed(ctx, sp, kinds&bulk, &brief, p.unheld.list)
+			err = p.eachListed(ctx, sp, there&bulk, &brief, p.unheld.list)
 		}
 	}
 	failure := <-connections
@@ -225,7 +227,9 @@ func (p *pass) eachListed(ctx context.Context, sp *space, kinds socket.Kind, a *
 		}
 		c := coverOf(a, i)
 		if k.kind&p.hashed != 0 {
-			if c.states &^= bpfiter.OwnerlessStates; c.states == 0 {
+			// Any other state would have the kernel walk a table of all namespaces
+			// once for each.
+			if c.states &= 1 << socket.StateListen; c.states == 0 {
 				kinds &^= k.kind
 				continue
 			}
@@ -269,6 +273,7 @@ func (p *pass) text(ctx context.Context, sp *space, kind socket.Kind, visit func
 // descriptors were gone over. The lists tell which of those that were there
 // before are there still: the others were closed. The collector's lock is held.
 func (p *pass) findUnheld(ctx context.Context) ([]socket.Socket, error) {
+	defer func() { p.used = p.collector.used }()
 	u := p.unheld
 	var found []socket.Socket
 	take := func(s *socket.Socket) {
@@ -337,6 +342,17 @@ func (p *pass) findUnheld(ctx context.Context) ([]socket.Socket, error) {
 		}
 	}
 	return found, nil
+}
+
+// absent returns kinds of which a namespace has no sockets. To ask for each of
+// them would have the kernel walk tables that all namespaces share.
+func (c *collector) absent(sp *space) socket.Kind {
+	for _, pid := range sp.pids {
+		if none, err := c.host.proc.NoSockets(pid); err == nil {
+			return none
+		}
+	}
+	return 0
 }
 
 // spacesFor returns the namespaces that a question is about.
