@@ -77,7 +77,7 @@ var flagDefs = append([]flagDef{
 	{name: "help", doc: "print this help"},
 
 	{name: "proc", kind: stringFlag, arg: "DIR", doc: "read this /proc: a container's view of its host, a recorded tree", ours: true, complete: "dir"},
-	{name: "source", kind: stringFlag, value: "auto", arg: "NAME", doc: "where sockets come from", choices: []string{"auto", "netlink", "procfs"}, ours: true},
+	{name: "source", kind: stringFlag, value: "auto", arg: "NAME", doc: "where sockets come from", choices: []string{"auto", "bpf", "netlink", "procfs"}, ours: true},
 	{name: "sql_memory_limit", kind: stringFlag, value: "1024", arg: "MIB", doc: "what sorting, grouping and keeping rows may take; 0 for no limit", ours: true},
 	{name: "typed", doc: "print JSON whose numbers are numbers, with null for NULL and base64 for blobs", ours: true},
 	{name: "mode", kind: stringFlag, arg: "MODE", doc: "print in this mode", choices: modeNames(), ours: true},

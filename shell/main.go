@@ -40,7 +40,7 @@ type Config struct {
 type Sources struct {
 	// Proc is the root of procfs; empty stands for the system's.
 	Proc string
-	// Source is auto, netlink or procfs.
+	// Source is auto, bpf, netlink or procfs.
 	Source string
 	// ReadMax is the size in bytes of the largest file that the table hash
 	// reads; 0 stands for any.
