@@ -101,7 +101,7 @@ func flags() (config, error) {
 	flag.IntVar(&c.perProcess, "per-process", 100, "sockets of one process")
 	flag.IntVar(&c.namespaces, "namespaces", 50, "namespaces that the largest load is divided among, in the end; 0 leaves that out")
 	flag.IntVar(&c.pace.runs, "runs", 7, "how often each program answers each question")
-	flag.DurationVar(&c.pace.budget, "budget", 15*time.Second, "a program that has taken longer than this for one question is not run again")
+	flag.DurationVar(&c.pace.budget, "budget", 10*time.Second, "a program that has taken longer than this for one question is not run again")
 	flag.DurationVar(&c.pace.limit, "limit", 20*time.Second, "a program is ended after this time")
 	flag.StringVar(&c.programs.sockql, "sockql", "sockql", "the sockql to measure")
 	flag.StringVar(&c.programs.osqueryi, "osqueryi", "osqueryi", "the osqueryi to compare with")
