@@ -10,5 +10,5 @@ import (
 // errors are those of [doctor.Examine].
 func Doctor(ctx context.Context, c Config) (*doctor.Report, error) {
 	c = c.withDefaults()
-	return doctor.Examine(ctx, doctor.Config{Proc: c.Proc, CgroupRoot: c.CgroupRoot})
+	return doctor.Examine(ctx, doctor.Config{Proc: c.Proc, Sys: defaultSys, CgroupRoot: c.CgroupRoot})
 }

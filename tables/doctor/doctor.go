@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,8 @@ import (
 type Config struct {
 	// Proc is the mount point of a procfs.
 	Proc string
+	// Sys is the mount point of sysfs.
+	Sys string
 	// CgroupRoot is the mount point of the cgroup v2 hierarchy, as
 	// [sockets.Config] has it.
 	CgroupRoot string
@@ -70,7 +73,7 @@ func Examine(ctx context.Context, c Config) (*Report, error) {
 	if !proc.IsMounted() {
 		return nil, fmt.Errorf("doctor: %q is a recorded tree, of which everything can be read: name the mount point of a procfs", c.Proc)
 	}
-	e := &examination{proc: proc, root: c.Proc, capabilities: effective(), report: &Report{User: unix.Geteuid()}}
+	e := &examination{proc: proc, root: c.Proc, sys: c.Sys, capabilities: effective(), report: &Report{User: unix.Geteuid()}}
 	var name unix.Utsname
 	if err := unix.Uname(&name); err == nil {
 		e.report.Kernel = unix.ByteSliceToString(name.Release[:])
@@ -81,7 +84,7 @@ func Examine(ctx context.Context, c Config) (*Report, error) {
 		}
 	}
 	for _, examine := range []func(context.Context) error{
-		e.procfs, e.hidePID, e.texts, e.descriptors, e.spaces, e.diag, e.lookups, e.threads, e.marks,
+		e.procfs, e.bpf, e.hidePID, e.texts, e.descriptors, e.spaces, e.diag, e.lookups, e.threads, e.marks,
 	} {
 		if err := examine(ctx); err != nil {
 			return nil, err
@@ -92,7 +95,11 @@ func Examine(ctx context.Context, c Config) (*Report, error) {
 	}
 	e.cgroups(c.CgroupRoot)
 	e.report.Complete = true
-	for _, c := range e.report.Checks {
+	for i := range e.report.Checks {
+		c := &e.report.Checks[i]
+		if e.byBPF && slices.Contains(sparedByBPF, c.Name) {
+			c.Needed = false
+		}
 		if c.Needed && c.Status != OK {
 			e.report.Complete = false
 		}
@@ -100,14 +107,18 @@ func Examine(ctx context.Context, c Config) (*Report, error) {
 	return e.report, nil
 }
 
+// sparedByBPF are checks that only other sources need.
+var sparedByBPF = []string{"hidden processes", "descriptors", "namespaces", "inspection"}
+
 // An examination is one call of Examine.
 type examination struct {
 	proc         *procfs.FS
-	root         string
+	root, sys    string
 	capabilities uint64
 	report       *Report
 
-	pids []int32
+	pids  []int32
+	byBPF bool // BPF reads every descriptor table
 }
 
 func (e *examination) add(c Check) { e.report.Checks = append(e.report.Checks, c) }
@@ -121,6 +132,8 @@ var knownCapabilities = [...]struct {
 	{unix.CAP_DAC_READ_SEARCH, "CAP_DAC_READ_SEARCH"},
 	{unix.CAP_SYS_ADMIN, "CAP_SYS_ADMIN"},
 	{unix.CAP_NET_ADMIN, "CAP_NET_ADMIN"},
+	{unix.CAP_BPF, "CAP_BPF"},
+	{unix.CAP_PERFMON, "CAP_PERFMON"},
 }
 
 // effective returns the calling process's effective capabilities.
