@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
@@ -197,7 +198,8 @@ type worker struct {
 	scheduler *schedule.Scheduler
 	notify    *notifier
 	host      func() string
-	broken    bool // the configuration that was read last
+	broken    bool              // the configuration that was read last
+	sum       [sha256.Size]byte // of the configuration that runs
 }
 
 // softMemory is what Go's memory is kept within where that is possible, in
@@ -220,7 +222,7 @@ func (c *Config) work(ctx context.Context, f *flags, useless []string) (err erro
 		return err
 	}
 	defer status.Close()
-	w := &worker{config: c, flags: f, log: slog.New(status)}
+	w := &worker{config: c, flags: f, log: slog.New(status), sum: conf.Sum}
 	if reason := c.Getenv(reasonEnv); reason != "" {
 		w.log.Warn("The watchdog started this worker anew", "reason", reason)
 	}
@@ -308,7 +310,8 @@ func (w *worker) run(ctx context.Context, conf *pack.Config) error {
 	return nil
 }
 
-// reload reads the configuration again after each SIGHUP and each refresh.
+// reload reads the configuration again after each SIGHUP and each refresh, which
+// changes nothing if the files are what they were.
 func (w *worker) reload(ctx context.Context, hangups <-chan os.Signal) {
 	for {
 		var refresh <-chan time.Time
@@ -320,21 +323,32 @@ func (w *worker) reload(ctx context.Context, hangups <-chan os.Signal) {
 		if seconds > 0 {
 			refresh = timer.C
 		}
+		asked := false
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return
 		case <-hangups:
+			asked = true
 		case <-refresh:
 		}
 		timer.Stop()
-		w.notify.reloading()
 		conf, err := pack.Load(w.flags.configPath, w.config.target())
+		if err == nil && conf.Sum == w.sum && !asked {
+			if w.broken {
+				w.broken = false
+				w.log.Info("The configuration is as it was before it was broken")
+				w.notify.ready(summary(conf))
+			}
+			continue
+		}
+		w.notify.reloading()
 		if w.broken = err != nil; w.broken {
 			w.log.Error("The configuration is broken; the old one goes on", "error", err)
 			w.notify.ready("the configuration is broken; the old one goes on")
 			continue
 		}
+		w.sum = conf.Sum
 		w.warn(conf, w.flags.options(conf.Options, false))
 		w.scheduler.Reload(ctx, conf, w.flags.settings(w.host))
 		w.log.Info("The configuration was read again", "queries", countQueries(conf))

@@ -63,9 +63,13 @@ func newSite(t *testing.T, config string) *site {
 
 func (h *site) path(name string) string { return filepath.Join(h.dir, name) }
 
+// write makes a file appear whole: a daemon may read it at any moment.
 func (h *site) write(name, text string) {
 	h.t.Helper()
-	if err := os.WriteFile(h.path(name), []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(h.path(name+".new"), []byte(text), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+	if err := os.Rename(h.path(name+".new"), h.path(name)); err != nil {
 		h.t.Fatal(err)
 	}
 }
@@ -343,6 +347,43 @@ func TestSignals(t *testing.T) {
 				t.Error("the pidfile is left")
 			}
 		})
+	}
+}
+
+// A refresh takes what has changed, and says nothing of what has not.
+func TestRefresh(t *testing.T) {
+	h := newSite(t, "")
+	h.write("osquery.conf", fmt.Sprintf(`{"packs": {"p": %q}}`, h.path("pack.conf")))
+	pack := func(n int) string {
+		return fmt.Sprintf(`{"queries": {"q": {"query": "select %d as n", "interval": 1}}}`, n)
+	}
+	h.write("pack.conf", pack(1))
+	cmd, m := h.start("--disable_watchdog", "--config_refresh=1", "--config_accelerated_refresh=1")
+	m.await("READY=1")
+	for range 6 { // more than two refreshes
+		m.await("WATCHDOG=1")
+	}
+	h.write("pack.conf", pack(2))
+	m.await("RELOADING=1")
+	m.await("STATUS=1 queries")
+	text := h.read("osquery.conf")
+	h.write("osquery.conf", "{")
+	m.await("STATUS=the configuration is broken; the old one goes on")
+	h.write("osquery.conf", text)
+	m.await("STATUS=1 queries")
+	m.await("WATCHDOG=1")
+	cmd.Process.Signal(syscall.SIGTERM)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("SIGTERM: %v", err)
+	}
+	log := h.read("log/osqueryd.INFO")
+	for want, n := range map[string]int{"The configuration was read again": 1, "The configuration is as it was before it was broken": 1} {
+		if got := strings.Count(log, want); got != n {
+			t.Errorf("%d times %q in %s", got, want, log)
+		}
+	}
+	if got := h.read("log/osqueryd.results.log"); strings.Count(got, `"action":"added"`) != 2 || strings.Count(got, `"action":"removed"`) != 1 {
+		t.Errorf("results are %s", got)
 	}
 }
 

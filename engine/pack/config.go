@@ -2,8 +2,10 @@ package pack
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"io/fs"
 	"math"
@@ -27,6 +29,8 @@ type Config struct {
 	Views      []View
 	// Warnings say what was left out, and why.
 	Warnings []Warning
+	// Sum is the same as that of another Config if the same was read.
+	Sum [sha256.Size]byte
 }
 
 // A File is a file as it was read.
@@ -69,7 +73,7 @@ func (w Warning) String() string {
 // option of the same name, the later counts. It fails if the file at path
 // cannot be read, and with a [*SyntaxError] if one of them is not JSON.
 func Load(path string, target Target) (*Config, error) {
-	l := loader{target: target, config: &Config{Options: map[string]string{}}, unknown: map[string]bool{}}
+	l := loader{target: target, config: &Config{Options: map[string]string{}}, unknown: map[string]bool{}, sum: sha256.New()}
 	paths := []string{path}
 	dir := path + ".d"
 	entries, err := os.ReadDir(dir)
@@ -82,7 +86,7 @@ func Load(path string, target Target) (*Config, error) {
 		}
 	}
 	for i, path := range paths {
-		text, err := readFile(path)
+		text, err := l.read(path)
 		switch {
 		case err != nil && i == 0:
 			return nil, fmt.Errorf("pack: read configuration: %w", err)
@@ -96,6 +100,7 @@ func Load(path string, target Target) (*Config, error) {
 		}
 	}
 	l.dropReplaced()
+	l.sum.Sum(l.config.Sum[:0])
 	return l.config, nil
 }
 
@@ -116,6 +121,15 @@ type loader struct {
 	config  *Config
 	source  *source // the file being read
 	unknown map[string]bool
+	sum     hash.Hash
+}
+
+// read reads a file and takes it into the sum, or why it cannot be read.
+func (l *loader) read(path string) ([]byte, error) {
+	text, err := readFile(path)
+	fmt.Fprintf(l.sum, "%q %d %v\n", path, len(text), err)
+	l.sum.Write(text)
+	return text, err
 }
 
 func (l *loader) warn(p Position, format string, args ...any) {
@@ -237,7 +251,7 @@ func (l *loader) packFiles(m *member) {
 }
 
 func (l *loader) packFile(m *member, name, path string) {
-	text, err := readFile(path)
+	text, err := l.read(path)
 	if err != nil {
 		l.warn(l.at(m.node.at), "pack %q cannot be read: %v", name, err)
 		return

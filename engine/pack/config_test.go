@@ -331,3 +331,33 @@ func FuzzLoad(f *testing.F) {
 		}
 	})
 }
+
+// The sum changes with whatever was read, and with what could not be.
+func TestSum(t *testing.T) {
+	path := write(t, map[string]string{
+		"osquery.conf": `{"packs": {"p": "DIR/p.conf", "q": "DIR/q.conf"}}`, "osquery.conf.d/a.conf": "{}",
+		"p.conf": `{"queries": {"q": {"query": "select 1"}}}`,
+	}, "osquery.conf")
+	dir := filepath.Dir(path)
+	sum := func() [32]byte {
+		c, err := pack.Load(path, pack.Target{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Sum
+	}
+	last := sum()
+	if sum() != last {
+		t.Error("the sum changes by itself")
+	}
+	for _, name := range []string{"q.conf", "p.conf", "osquery.conf.d/a.conf", "osquery.conf.d/b.conf", "osquery.conf"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(`{"description": "x"}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		next := sum()
+		if next == last {
+			t.Errorf("the sum does not change with %s", name)
+		}
+		last = next
+	}
+}
