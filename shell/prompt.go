@@ -153,7 +153,7 @@ func (s *shell) newEditor(past *history) (*editor, error) {
 	}
 	var err error
 	e.Instance, err = readline.NewEx(&readline.Config{
-		Stdin:                  readline.NewCancelableStdin(s.config.Stdin),
+		Stdin:                  readline.NewCancelableStdin(&pasteReader{r: s.config.Stdin}),
 		Stdout:                 e.out,
 		Stderr:                 s.stderr,
 		HistoryLimit:           historyLimit + 1,
@@ -214,7 +214,9 @@ func (e *editor) line(continued bool) (string, error) {
 		clear(e.shell.warned)
 	}
 	e.SetPrompt(e.shell.promptText(continued))
+	io.WriteString(e.out, pasteOn)
 	text, err := e.Readline()
+	io.WriteString(e.out, pasteOff) // a pager or whatever comes next does not know it
 	switch {
 	case errors.Is(err, readline.ErrInterrupt):
 		e.entered.Reset()

@@ -249,7 +249,7 @@ func TestCompletion(t *testing.T) {
 		{".mode pre\t\r", ``}, // a mode
 		{"select 'back' as x;\r", `\| back \|`},
 		{".descr\t pet\t\r", `pets — Pets of people`},                            // a table after a dot command
-		{".headers of\t\r", ``}, {".mode csv\r", ``}, {"select 5;\r", `\n5\r\n`}, // on and off
+		{".headers of\t\r", ``}, {".mode csv\r", ``}, {"select 5;\r", `[\nl]5\r\n`}, // on and off
 		{".mode pretty\r", ``},
 	} {
 		s.send(c.keys)
@@ -612,4 +612,17 @@ func TestDumbTerminal(t *testing.T) {
 	if bytes.Contains(s.out, []byte{0x1b}) {
 		t.Errorf("control sequences in %q", s.out)
 	}
+}
+
+// TestPaste pastes a statement of several lines with tabs and control
+// characters in it, as a terminal does that marks what is pasted.
+func TestPaste(t *testing.T) {
+	s := open(t, t.TempDir(), nil)
+	s.expect(`\x1b\[\?2004h`)
+	s.expect(prompt)
+	s.send("\x1b[200~select\tname,\r\n\t'a\x03b' as pasted\r\nfrom\tpeople where id\t= 1;\r\n\x1b[201~")
+	s.expect(`\| Ada\S*\s+\| ab `)
+	s.expect(prompt)
+	s.send("select n from pe\t") // typed, a tab still completes
+	s.expect(`pets `)
 }
