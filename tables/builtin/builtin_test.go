@@ -24,6 +24,7 @@ func recorded(t *testing.T, tree string) []tables.Table {
 		"group":     "root:x:0:\nreader:x:1000:\n",
 		"services":  "ssh 22/tcp\ndomain 53/udp # name service\n",
 		"protocols": "tcp 6 TCP\nudp 17 UDP\n",
+		"hosts":     "127.0.0.1 localhost loopback\n2001:db8::1 furnished\n", "resolv.conf": "nameserver 192.0.2.53\nsearch example.org\noptions ndots:2\n",
 	} {
 		path := filepath.Join(etc, "etc", name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
