@@ -63,6 +63,8 @@ func (c Config) Check(l Limits) error {
 	switch {
 	case each > l.Descriptors:
 		return fmt.Errorf("%w: each process needs %d descriptors and may have %d (ulimit -Hn): use more processes", ErrTooLarge, each, l.Descriptors)
+	case uint64(c.Processes+spareDescriptors) > l.Descriptors:
+		return fmt.Errorf("%w: it takes %d descriptors to hold %d processes and there may be %d (ulimit -Hn): use fewer processes", ErrTooLarge, c.Processes+spareDescriptors, c.Processes, l.Descriptors)
 	case uint64(c.Processes) > l.Processes:
 		return fmt.Errorf("%w: %d processes, and this user may have %d (ulimit -Hu)", ErrTooLarge, c.Processes, l.Processes)
 	case memory > l.Memory:

@@ -19,9 +19,9 @@ const startAhead = 8
 
 // A Config says how large a load is.
 type Config struct {
-	Processes  int
-	Sockets    int // of all processes together, divided evenly
-	Namespaces int // new network namespaces, taken in turn; 0 is the caller's own
+	Processes  int `json:"processes"`
+	Sockets    int `json:"sockets"`    // of all processes together, divided evenly
+	Namespaces int `json:"namespaces"` // new network namespaces, taken in turn; 0 is the caller's own
 }
 
 // A Load is what runs.
@@ -58,15 +58,15 @@ func Start(ctx context.Context, c Config) (*Load, error) {
 }
 
 func (l *Load) start(ctx context.Context, c Config) error {
-	starters := []*starter{newStarter(l.done)}
-	if c.Namespaces > 0 {
-		starters = nil
-		for i := range c.Namespaces {
-			s := newStarter(l.done)
-			if err := s.do(newNamespace); err != nil {
-				return fmt.Errorf("namespace %d of %d: %w", i+1, c.Namespaces, err)
-			}
-			starters = append(starters, s)
+	var starters []*starter
+	for i := range max(1, c.Namespaces) {
+		s := newStarter(l.done)
+		starters = append(starters, s)
+		if c.Namespaces == 0 {
+			break
+		}
+		if err := s.do(newNamespace); err != nil {
+			return fmt.Errorf("namespace %d of %d: %w", i+1, c.Namespaces, err)
 		}
 	}
 	answered := 0
@@ -151,7 +151,6 @@ func (l *Load) await(i int) error {
 func (l *Load) Stop() error {
 	for _, w := range l.workers {
 		w.hold.Close()
-		w.ready.Close()
 	}
 	var errs []error
 	for _, w := range l.workers {

@@ -1,6 +1,7 @@
 package load
 
 import (
+	"context"
 	"errors"
 	"math"
 	"os"
@@ -63,6 +64,7 @@ func TestCheck(t *testing.T) {
 		"too many namespaces":       {Config{5000, 5000, MaxNamespaces + 1}, enough, false, "1001 namespaces"},
 		"descriptors":               {Config{10, 10_000, 0}, Limits{math.MaxUint64, 1024, math.MaxUint64}, true, "1032 descriptors"},
 		"last descriptor":           {Config{10, 9919, 0}, Limits{math.MaxUint64, 1024, math.MaxUint64}, false, ""},
+		"descriptors of the parent": {Config{1000, 2000, 0}, Limits{math.MaxUint64, 1024, math.MaxUint64}, true, "1032 descriptors to hold"},
 		"processes":                 {Config{101, 200, 0}, Limits{math.MaxUint64, 1024, 100}, true, "101 processes"},
 		"memory":                    {Config{100, 1000, 0}, Limits{256 << 20, 1024, 1000}, true, "407 MiB"},
 	} {
@@ -199,5 +201,14 @@ func TestStopLeavesNothing(t *testing.T) {
 		if alive(pid) {
 			t.Errorf("process %d is still there", pid)
 		}
+	}
+}
+
+func TestStartEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	l, err := Start(ctx, Config{Processes: 5, Sockets: 100})
+	if !errors.Is(err, context.Canceled) || l != nil {
+		t.Errorf("%v, %v", l, err)
 	}
 }

@@ -7,7 +7,11 @@
 // as nobody changes them.
 package timing
 
-import "sockql/internal/bench/load"
+import (
+	"fmt"
+
+	"sockql/internal/bench/load"
+)
 
 // A Result is one run of the whole benchmark.
 type Result struct {
@@ -47,6 +51,18 @@ type Load struct {
 	Questions []Question `json:"questions"`
 	// InProcess is the output of Go benchmarks that ran beside the load.
 	InProcess string `json:"in_process"`
+}
+
+// Title tells the size of the load.
+func (l Load) Title() string {
+	where := "in the caller's namespace"
+	switch {
+	case l.Namespaces == 1:
+		where = "in one namespace"
+	case l.Namespaces > 1:
+		where = fmt.Sprintf("over %d namespaces", l.Namespaces)
+	}
+	return fmt.Sprintf("%s sockets of %s processes, %s", Number(l.Sockets), Number(l.Processes), where)
 }
 
 // Question finds a question by its key. The zero Question has no answers.

@@ -96,6 +96,7 @@ func (m *meter) once(ctx context.Context, c contender, read func(io.Reader) erro
 	cmd.Env = append(os.Environ(), "HOME="+m.home, "LC_ALL=C")
 	cmd.Dir = m.home
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd.WaitDelay = time.Second
 	var stderr bounded
 	cmd.Stderr = &stderr
 	var out io.ReadCloser

@@ -48,7 +48,7 @@ func (c *config) loads(root bool) []load.Config {
 
 // measure asks all questions about one load.
 func (c *config) measure(ctx context.Context, m *meter, cfg load.Config) (result timing.Load, err error) {
-	m.logf("%d sockets of %d processes, %d namespaces of its own", cfg.Sockets, cfg.Processes, cfg.Namespaces)
+	m.logf("%s", timing.Load{Config: cfg}.Title())
 	l, end, err := startLoad(ctx, c.sockload, cfg)
 	if err != nil {
 		return result, err

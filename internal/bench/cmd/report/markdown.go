@@ -39,7 +39,7 @@ func writeMarkdown(w io.Writer, r timing.Result) {
 
 	fmt.Fprintf(w, "\n### In full\n")
 	for _, l := range r.Loads {
-		fmt.Fprintf(w, "\n<details><summary>%s</summary>\n\n", loadTitle(l))
+		fmt.Fprintf(w, "\n<details><summary>%s</summary>\n\n", l.Title())
 		var n notes
 		for _, q := range l.Questions {
 			fmt.Fprintf(w, "**%s**\n\n", q.Title)

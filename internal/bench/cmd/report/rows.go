@@ -71,19 +71,7 @@ func rowsOf(q timing.Question, floor int64, n *notes) []row {
 	return rows
 }
 
-// loadTitle tells the size of a load.
-func loadTitle(l timing.Load) string {
-	where := "in the caller's namespace"
-	switch {
-	case l.Namespaces == 1:
-		where = "in one namespace"
-	case l.Namespaces > 1:
-		where = fmt.Sprintf("over %d namespaces", l.Namespaces)
-	}
-	return fmt.Sprintf("%s sockets of %s processes, %s", timing.Number(l.Sockets), timing.Number(l.Processes), where)
-}
-
-// columnTitle is [loadTitle] for the head of a table.
+// columnTitle is [timing.Load.Title] for the head of a table.
 func columnTitle(l timing.Load) string {
 	title := timing.Number(l.Sockets)
 	if l.Namespaces > 1 {

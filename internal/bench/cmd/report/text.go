@@ -12,7 +12,7 @@ import (
 // writeText writes tables for a terminal. Errors stay in w, which buffers.
 func writeText(w io.Writer, r timing.Result) {
 	for _, l := range r.Loads {
-		fmt.Fprintf(w, "\n%s\n", strings.ToUpper(loadTitle(l)))
+		fmt.Fprintf(w, "\n%s\n", strings.ToUpper(l.Title()))
 		var n notes
 		for _, q := range l.Questions {
 			fmt.Fprintf(w, "\n%s\n", q.Title)
