@@ -13,18 +13,12 @@ import (
 	"sockql/tables/internal/socket"
 )
 
-// kernelThreads is the name of the second process of the initial pid namespace,
-// the parent of all threads of the kernel (kernel/kthread.c). No other pid
-// namespace has such threads.
-const kernelThreads = "kthreadd"
-
 // procfs looks whose processes the procfs shows.
 func (e *examination) procfs(context.Context) (err error) {
 	if e.pids, err = e.proc.PIDs(nil); err != nil {
 		return fmt.Errorf("doctor: %w", err)
 	}
-	stat, err := e.proc.Stat(2)
-	initial := e.proc.IsInitial() || err == nil && stat.Comm == kernelThreads
+	initial := e.proc.ShowsHost()
 	processes := count(len(e.pids), "process", "processes")
 	c := Check{Name: "procfs", Status: OK, Found: fmt.Sprintf("%s shows %s, those of the host", e.root, processes), Needed: true}
 	if !initial {
@@ -79,6 +73,14 @@ func group(h procfs.HidePID) string {
 	return fmt.Sprintf(" and group %d", h.GID)
 }
 
+// withoutBPF limits what is said of the other sources.
+func (e *examination) withoutBPF() string {
+	if e.byBPF {
+		return " but by BPF"
+	}
+	return ""
+}
+
 // descriptors reads all descriptor tables.
 func (e *examination) descriptors(ctx context.Context) error {
 	c := Check{Name: "descriptors", Status: OK, Needed: true}
@@ -104,7 +106,7 @@ func (e *examination) descriptors(ctx context.Context) error {
 	if refused > 0 {
 		c.Status = Limited
 		c.Why, c.Remedy = e.lacks(unix.CAP_SYS_PTRACE, unix.CAP_DAC_READ_SEARCH)
-		c.Why = fmt.Sprintf("%s, the first of them %d, may not be read, and their sockets show no holder: %s", count(refused, "table", "tables"), first, c.Why)
+		c.Why = fmt.Sprintf("%s, the first of them %d, may not be read, and their sockets show no holder%s: %s", count(refused, "table", "tables"), first, e.withoutBPF(), c.Why)
 		if refused == len(e.pids) {
 			c.Status = Missing
 		}

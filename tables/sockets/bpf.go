@@ -87,7 +87,7 @@ func (h *Host) bpf(a *question) (*bpfiter.Source, error) {
 	if h.source != Auto && h.source != BPF || h.sys == "" || h.mayUseBPF() != nil {
 		return nil, nil
 	}
-	if a.request.Kinds == 0 {
+	if a.request.Kinds == 0 || a.request.PIDs != nil && len(a.request.PIDs) == 0 {
 		return nil, nil // nothing to answer
 	}
 	request := a.descriptors()
