@@ -102,9 +102,9 @@ type recorder struct {
 
 // A space is a network namespace.
 type space struct {
-	inode uint64 // 0 if it cannot be told
-	pids  []int32
-	mount *netns.Mount
+	inode  uint64 // 0 if it cannot be told
+	pids   []int32
+	mounts []netns.Mount
 }
 
 // A held is a descriptor that refers to a socket.
@@ -207,10 +207,28 @@ func (r *recorder) findSpaces(pids []int32) {
 		r.join(pid, identity|hidden, 0)
 	}
 	for _, m := range netns.Find(r.config.Proc, pids, r.warn) {
-		if r.spaces[m.Inode] == nil {
-			r.spaces[m.Inode] = &space{inode: m.Inode, mount: &m}
+		sp := r.spaces[m.Inode]
+		if sp == nil {
+			if len(untold) > 0 && r.isHidden(m) {
+				continue // it is recorded by what its processes tell
+			}
+			sp = &space{inode: m.Inode}
+			r.spaces[m.Inode] = sp
 		}
+		sp.mounts = append(sp.mounts, m)
 	}
+}
+
+// isHidden reports whether a mounted namespace is that of processes which hide
+// its number.
+func (r *recorder) isHidden(m netns.Mount) bool {
+	h, err := m.Open(r.config.Proc)
+	if err != nil {
+		return false
+	}
+	defer h.Close()
+	identity, err := h.Identity()
+	return err == nil && r.spaces[identity|hidden] != nil
 }
 
 // join notes that a process lives in a space.
@@ -322,8 +340,12 @@ func (r *recorder) open(sp *space) (*netns.Handle, error) {
 		}
 		failure = err
 	}
-	if sp.mount != nil {
-		return sp.mount.Open(r.config.Proc)
+	for _, m := range sp.mounts {
+		h, err := m.Open(r.config.Proc)
+		if err == nil {
+			return h, nil
+		}
+		failure = err
 	}
 	return nil, failure
 }

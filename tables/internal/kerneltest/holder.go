@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -137,6 +138,33 @@ func HoldWith(tb testing.TB, opt HoldOptions, socks ...*Sock) *Holder {
 		h.TID = h.PID
 	}
 	return h
+}
+
+// InMounts runs a program in the process's mount namespace and returns what it
+// printed.
+func (h *Holder) InMounts(tb testing.TB, cmd *exec.Cmd) (out []byte, err error) {
+	tb.Helper()
+	mounts, err := os.Open(filepath.Join(procRoot, fmt.Sprint(h.PID), "ns/mnt"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer mounts.Close()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		// For good: a thread that has left the others' root directory behind
+		// ends with its goroutine.
+		runtime.LockOSThread()
+		if err = unix.Unshare(unix.CLONE_FS); err != nil {
+			return
+		}
+		if err = unix.Setns(int(mounts.Fd()), unix.CLONE_NEWNS); err != nil {
+			return
+		}
+		out, err = cmd.CombinedOutput()
+	}()
+	<-done
+	return out, err
 }
 
 // End ends the process and waits until it is gone. The end of the test does it
