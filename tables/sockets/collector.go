@@ -76,9 +76,11 @@ type space struct {
 	// pids live in it: its lists are read through one of them.
 	pids  []int32
 	lists map[socket.Kind]*list
-	// mount and handle lead to a namespace in which no process lives.
-	mount  *netns.Mount
+	// handle leads to a namespace that was found behind a descriptor.
 	handle *netns.Handle
+	// unread says that its sockets could not be read, hidden that processes
+	// may live in it that do not tell.
+	unread, hidden bool
 	// held says that a socket led to it.
 	held bool
 }
@@ -294,14 +296,60 @@ func (c *collector) listProcesses(ctx context.Context) error {
 // findMounts adds the namespaces that only a bind mount keeps alive.
 func (c *collector) findMounts() {
 	c.mounts = netns.Find(c.host.proc.Root(), c.pids, c.warn)
-	for i := range c.mounts {
-		m := &c.mounts[i]
-		if c.byInode[m.Inode] == nil {
-			sp := c.addSpace(m.Inode)
-			sp.mount = m
-			c.byInode[m.Inode] = sp
+	for _, m := range c.mounts {
+		if c.byInode[m.Inode] != nil {
+			continue
+		}
+		var h *netns.Handle
+		if c.hasHidden() && c.host.asksKernel() {
+			h, _ = c.openMounted(m.Inode)
+		}
+		c.foundSpace(m.Inode, h)
+		if h != nil {
+			h.Close()
 		}
 	}
+}
+
+// openMounted opens a namespace by one of its mounts.
+func (c *collector) openMounted(inode uint64) (h *netns.Handle, err error) {
+	err = fs.ErrNotExist
+	for _, m := range c.mounts {
+		if m.Inode != inode {
+			continue
+		}
+		if h, err = m.Open(c.host.proc.Root()); err == nil {
+			return h, nil
+		}
+	}
+	return nil, err
+}
+
+// hasHidden reports whether there are namespaces without a number.
+func (c *collector) hasHidden() bool {
+	return slices.ContainsFunc(c.spaces, func(sp *space) bool { return sp.inode == 0 })
+}
+
+// foundSpace returns the namespace of a number that no process has told. It may
+// be that of processes which hide the number; this shows inside, where the
+// handle leads unless it is nil.
+func (c *collector) foundSpace(inode uint64, h *netns.Handle) *space {
+	var sp *space
+	hidden := c.hasHidden()
+	if hidden && h != nil {
+		if identity, err := h.Identity(); err == nil {
+			hidden = false
+			if sp = c.byIdentity[identity]; sp != nil && sp.inode == 0 && len(sp.lists) == 0 {
+				sp.inode = inode
+			}
+		}
+	}
+	if sp == nil {
+		sp = c.addSpace(inode)
+		sp.hidden = hidden
+	}
+	c.byInode[inode] = sp
+	return sp
 }
 
 // spaceOf returns the network namespace of a process, or nil if it has none.

@@ -514,7 +514,7 @@ func asNobody(t *testing.T, env string) {
 			if !errors.Is(w, fs.ErrPermission) {
 				t.Errorf("%s: warning %v", source, w)
 			}
-			if strings.Contains(w.Error(), "network namespaces") {
+			if strings.Contains(w.Error(), "network namespaces of other users") {
 				namespaces++
 			}
 		}

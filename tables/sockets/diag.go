@@ -64,10 +64,7 @@ func (c *collector) readDiag(ctx context.Context, sp *space, wanted socket.Kind,
 func (c *collector) dump(ctx context.Context, sp *space, requests []socket.Request, visit func(*socket.Socket)) (answered socket.Kind, err error) {
 	conn, err := c.connect(sp)
 	if err != nil {
-		// Text needs no privilege; whoever insists on netlink must know.
-		if c.host.source == Netlink {
-			c.warn(fmt.Errorf("sockets: network namespace %d: %w", sp.inode, err))
-		}
+		c.noteUnread(sp, err)
 		return 0, nil
 	}
 	defer conn.Close()
@@ -111,6 +108,23 @@ func (c *collector) addWaiting(ctx context.Context, sp *space, l *list) error {
 		return true
 	})
 	return nil
+}
+
+// noteUnread notes that sock_diag could not be asked in a namespace. Text, which
+// needs no privilege, may still tell.
+func (c *collector) noteUnread(sp *space, err error) {
+	lived := len(sp.pids) > 0
+	sp.unread = !lived || c.host.source == Netlink
+	switch {
+	case c.host.replay == nil && errors.Is(err, fs.ErrNotExist): // gone
+	case c.host.source == Netlink:
+		c.warn(fmt.Errorf("sockets: network namespace %d: %w", sp.inode, err))
+	case lived:
+	case errors.Is(err, fs.ErrPermission):
+		c.warn(fmt.Errorf("sockets: network namespaces in which no process is seen: %w: their sockets are missing without CAP_SYS_ADMIN and CAP_SYS_PTRACE", fs.ErrPermission))
+	default:
+		c.warn(fmt.Errorf("sockets: network namespace %d: %w: its sockets are missing", sp.inode, err))
+	}
 }
 
 // isOurs reports whether a socket is the one that the dump is asked through.
@@ -190,8 +204,8 @@ func (c *collector) open(sp *space) (*netns.Handle, error) {
 			failure = err
 		}
 	}
-	if sp.mount != nil {
-		return sp.mount.Open(root)
+	if h, err := c.openMounted(sp.inode); !errors.Is(err, fs.ErrNotExist) {
+		return h, err
 	}
 	return nil, failure
 }
@@ -359,9 +373,8 @@ func (c *collector) lookUp(ctx context.Context, pids []int32, spaces []*space, a
 		}
 		sp := c.byInode[inode]
 		if sp == nil {
-			sp = c.addSpace(inode)
+			sp = c.foundSpace(inode, h)
 			sp.handle, sp.held = h, true
-			c.byInode[inode] = sp
 		} else if h != nil {
 			h.Close()
 		}

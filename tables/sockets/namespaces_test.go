@@ -1,11 +1,14 @@
 package sockets
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -140,6 +143,89 @@ func TestKernelNetworkNamespaces(t *testing.T) {
 	if threads := kerneltest.ForeignThreads(t); threads != nil {
 		t.Errorf("threads were left in other namespaces: %v", threads)
 	}
+}
+
+// mountsEnv tells the test binary that it runs as an ordinary user among
+// mounted namespaces, and which.
+const mountsEnv = "SOCKQL_SOCKETS_MOUNTS"
+
+// A mountScene is what an ordinary user looks at.
+type mountScene struct {
+	Lone, Lived, Listener uint64 // inodes
+	Enters                bool   // has CAP_SYS_ADMIN
+}
+
+// TestKernelMountsAsNobody has an ordinary user look at mounted namespaces: a
+// lone one and one where a process lives that hides the namespace's number.
+// Without CAP_SYS_ADMIN nothing is known of them, and no number stands for it.
+// With it their sockets are read, once.
+func TestKernelMountsAsNobody(t *testing.T) {
+	if env, child := os.LookupEnv(mountsEnv); child {
+		mountsAsNobody(t, env)
+		return
+	}
+	lone := kerneltest.NewNamespace(t)
+	lone.Listen(t, "127.0.0.1:0") // held from elsewhere
+	lived := kerneltest.NewNamespace(t)
+	listener := lived.Listen(t, "127.0.0.1:0")
+	kerneltest.Hold(t, lived, listener)
+	dir := t.TempDir()
+	if err := os.Chmod(filepath.Dir(dir), 0o711); err != nil { // for the user to search
+		t.Fatal(err)
+	}
+	mounts := map[string]*kerneltest.Namespace{}
+	for name, ns := range map[string]*kerneltest.Namespace{"lone": lone, "lived": lived} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		mounts[path] = ns
+	}
+	holder := kerneltest.HoldWith(t, kerneltest.HoldOptions{Mounts: mounts})
+	for _, enters := range []bool{false, true} {
+		env, err := json.Marshal(mountScene{lone.Inode, lived.Inode, listener.Inode(), enters})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const nobody = 65534
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestKernelMountsAsNobody$", "-test.v")
+		cmd.Env = append(os.Environ(), mountsEnv+"="+string(env))
+		cmd.Dir = "/"
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		if enters {
+			cmd.SysProcAttr.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
+		}
+		out, err := holder.InMounts(t, cmd)
+		if err != nil || !strings.Contains(string(out), "--- PASS") {
+			t.Errorf("enters %v: %v\n%s", enters, err, out)
+		}
+	}
+}
+
+func mountsAsNobody(t *testing.T, env string) {
+	var scene mountScene
+	if err := json.Unmarshal([]byte(env), &scene); err != nil {
+		t.Fatal(err)
+	}
+	h := newHost(t, "/proc", Auto)
+	table := must(t)(h.NetworkNamespaces())
+	got, warnings := ask(t, table, "names found processes tcp_sockets", where(table, "inode", tables.OpEq, scene.Lone, scene.Lived))
+	want := []string{"lone|mount|NULL|NULL", "lived|mount|NULL|NULL"}
+	if scene.Enters {
+		want = []string{"lone|mount|0|1", "lived|process,mount|1|1"}
+	}
+	wantRows(t, got, want)
+	missing := slices.ContainsFunc(warnings, func(w error) bool { return strings.Contains(w.Error(), "their sockets are missing") })
+	if missing == scene.Enters {
+		t.Errorf("warnings %v", warnings)
+	}
+	table = must(t)(h.ProcessOpenSockets())
+	got, _ = ask(t, table, "pid net_namespace", where(table, "socket", tables.OpEq, scene.Listener))
+	want = []string{"-1|0"}
+	if scene.Enters {
+		want = []string{fmt.Sprintf("-1|%d", scene.Lived)}
+	}
+	wantRows(t, got, want)
 }
 
 // TestKernelConformance runs the suite over sockets of every kind in a

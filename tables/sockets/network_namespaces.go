@@ -15,8 +15,10 @@ type namespace struct {
 	inode     uint64
 	mounts    []string // paths
 	processes int
+	hidden    bool // processes may live in it, but none is seen
 	held      bool // known from a descriptor
 	current   bool
+	unread    bool // its sockets could not be read
 	sockets   map[socket.Kind]int
 }
 
@@ -52,16 +54,26 @@ func (h *Host) NetworkNamespaces() (tables.Table, error) {
 		{Name: "found", Type: tables.Text,
 			Doc: "How it was found, separated by commas: process (one lives in it), mount (a bind mount keeps it), descriptor (a socket that a process elsewhere holds).",
 			Get: func(n *namespace) tables.Value { return tables.String(n.found()) }},
-		{Name: "processes", Type: tables.Integer, Doc: "Number of processes that live in it.",
-			Get: func(n *namespace) tables.Value { return tables.Int(n.processes) }},
+		{Name: "processes", Type: tables.Integer, Doc: "Number of processes that are seen to live in it; NULL if none is, but some may be hidden.",
+			Get: func(n *namespace) tables.Value {
+				if n.hidden {
+					return tables.Null()
+				}
+				return tables.Int(n.processes)
+			}},
 		{Name: "is_current", Type: tables.Integer, Doc: "1 for the namespace of the program that answers, else 0.",
 			Get: func(n *namespace) tables.Value { return tables.Bool(n.current) }},
 	}
 	first := len(columns)
 	for _, g := range socketGroups {
 		columns = append(columns, tables.Column[namespace]{Name: g.column, Type: tables.BigInt,
-			Doc: "Number of " + g.what + ", each once whatever the number of its holders. Sockets are read only if a column asks for them.",
-			Get: func(n *namespace) tables.Value { return tables.Int(n.count(g.kinds)) }})
+			Doc: "Number of " + g.what + ", each once whatever the number of its holders; NULL if they could not be read. Sockets are read only if a column asks for them.",
+			Get: func(n *namespace) tables.Value {
+				if n.unread {
+					return tables.Null()
+				}
+				return tables.Int(n.count(g.kinds))
+			}})
 	}
 	return tables.New(tables.Def[namespace]{
 		Name:      "network_namespaces",
@@ -163,7 +175,8 @@ func (c *collector) describe() []namespace {
 	own, err := netns.Current()
 	for i, sp := range c.spaces {
 		n := &rows[i]
-		*n = namespace{inode: sp.inode, processes: len(sp.pids), held: sp.held, sockets: map[socket.Kind]int{}}
+		*n = namespace{inode: sp.inode, processes: len(sp.pids), held: sp.held, unread: sp.unread, sockets: map[socket.Kind]int{}}
+		n.hidden = len(sp.pids) == 0 && (sp.hidden || c.unseen())
 		n.current = err == nil && c.host.proc.IsMounted() && sp.inode == own
 		for kind, l := range sp.lists {
 			n.sockets[kind] = l.len()
