@@ -435,3 +435,52 @@ func TestInterfaceIPv6AgreesWithSettings(t *testing.T) {
 		t.Errorf("%q, the settings are %q", rows, want)
 	}
 }
+
+// netstat(8) must count the same on interfaces where nothing moves, and ip(8)
+// know the same neighbours.
+func TestStatisticsAgreeWithTools(t *testing.T) {
+	netstat := kerneltest.RequireProgram(t, "netstat")
+	ns := kerneltest.NewNamespace(t)
+	settle(t, ns, map[string]string{"all/disable_ipv6": "1", "default/disable_ipv6": "1"})
+	for _, command := range []string{
+		"link add d0 mtu 1400 type veth peer name d1", "link set lo up", "addr add 10.1.0.1/24 dev d0",
+		"neigh add 10.1.0.9 lladdr 02:00:00:00:00:09 dev d0 nud permanent", "neigh add 10.1.0.8 lladdr 02:00:00:00:00:08 dev d0 nud stale",
+	} {
+		ns.Output(t, "ip", strings.Fields(command)...)
+	}
+	ns.Do(t, func() {
+		c, err := net.Dial("udp", "127.0.0.1:9")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	inhabit(t, ns)
+	var want []string
+	for line := range strings.Lines(ns.Output(t, netstat, "-ian")) {
+		if fields := strings.Fields(line); len(fields) == 11 && fields[0] != "Iface" {
+			want = append(want, strings.Join(fields, "|"))
+		}
+	}
+	slices.Sort(want)
+	columns := "interface mtu rx_packets rx_errors rx_dropped rx_overruns tx_packets tx_errors tx_dropped tx_overruns flag_letters"
+	rows, _ := ask(t, open(t, "interface_statistics", "/proc"), columns, ns.Inode)
+	if !slices.Equal(rows, want) || len(want) != 3 {
+		t.Errorf("%q, netstat has %q", rows, want)
+	}
+	var neighbours []struct{ Dst, Dev, Lladdr string }
+	if err := json.Unmarshal([]byte(ns.Output(t, "ip", "-j", "-4", "neigh")), &neighbours); err != nil {
+		t.Fatal(err)
+	}
+	want = nil
+	for _, n := range neighbours {
+		want = append(want, n.Dst+"|"+n.Lladdr+"|"+n.Dev)
+	}
+	slices.Sort(want)
+	if rows, _ := ask(t, open(t, "arp_cache", "/proc"), "address mac interface", ns.Inode); !slices.Equal(rows, want) || len(want) != 2 {
+		t.Errorf("neighbours %q, ip has %q", rows, want)
+	}
+}
