@@ -20,8 +20,13 @@ type manager struct {
 	timeout time.Duration
 }
 
-func ask[T any](ctx context.Context, m *manager, f func(context.Context, *osquery.ExtensionManagerClient) (T, error)) (T, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, m.timeout, fmt.Errorf("no answer in %s", m.timeout))
+// patience is how long to wait for answers that osqueryd gives between two
+// queries only, because they need its database. A registration that is given up
+// goes on over there, and the next attempt would clash with it.
+const patience = 5 * time.Minute
+
+func ask[T any](ctx context.Context, m *manager, timeout time.Duration, f func(context.Context, *osquery.ExtensionManagerClient) (T, error)) (T, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("no answer in %s", timeout))
 	defer cancel()
 	return wire.Call(ctx, m.path, f)
 }
@@ -50,14 +55,14 @@ func (m *manager) await(ctx context.Context) error {
 }
 
 func (m *manager) extensions(ctx context.Context) (osquery.InternalExtensionList, error) {
-	return ask(ctx, m, func(ctx context.Context, c *osquery.ExtensionManagerClient) (osquery.InternalExtensionList, error) {
+	return ask(ctx, m, m.timeout, func(ctx context.Context, c *osquery.ExtensionManagerClient) (osquery.InternalExtensionList, error) {
 		return c.Extensions(ctx)
 	})
 }
 
 // tables returns the names of the host's tables, in lower case.
 func (m *manager) tables(ctx context.Context) (map[string]bool, error) {
-	r, err := ask(ctx, m, func(ctx context.Context, c *osquery.ExtensionManagerClient) (*osquery.ExtensionResponse, error) {
+	r, err := ask(ctx, m, patience, func(ctx context.Context, c *osquery.ExtensionManagerClient) (*osquery.ExtensionResponse, error) {
 		return c.Query(ctx, "SELECT name FROM osquery_registry WHERE registry = 'table'")
 	})
 	if err == nil {
@@ -74,7 +79,7 @@ func (m *manager) tables(ctx context.Context) (map[string]bool, error) {
 }
 
 func (m *manager) register(ctx context.Context, info *osquery.InternalExtensionInfo, registry osquery.ExtensionRegistry) (osquery.ExtensionRouteUUID, error) {
-	status, err := ask(ctx, m, func(ctx context.Context, c *osquery.ExtensionManagerClient) (*osquery.ExtensionStatus, error) {
+	status, err := ask(ctx, m, patience, func(ctx context.Context, c *osquery.ExtensionManagerClient) (*osquery.ExtensionStatus, error) {
 		return c.RegisterExtension(ctx, info, registry)
 	})
 	if err == nil {
@@ -84,19 +89,6 @@ func (m *manager) register(ctx context.Context, info *osquery.InternalExtensionI
 		return 0, fmt.Errorf("register: %w", err)
 	}
 	return status.UUID, nil
-}
-
-func (m *manager) deregister(ctx context.Context, uuid osquery.ExtensionRouteUUID) error {
-	status, err := ask(ctx, m, func(ctx context.Context, c *osquery.ExtensionManagerClient) (*osquery.ExtensionStatus, error) {
-		return c.DeregisterExtension(ctx, uuid)
-	})
-	if err == nil {
-		err = wire.Failed(m.path, status)
-	}
-	if err != nil {
-		return fmt.Errorf("deregister: %w", err)
-	}
-	return nil
 }
 
 // alive reports whether somebody answers for an extension of this number. One

@@ -59,11 +59,12 @@ var (
 	errDeregistered = errors.New("osqueryd does not list the extension any more")
 	errEnding       = errors.New("the extension ends its registration")
 	errOther        = errors.New("another process serves an extension of this name, and this one stands by")
+	errDead         = errors.New("osqueryd has not noticed yet that an earlier extension of this name is gone")
 )
 
 // Run registers the tables with osqueryd and answers its calls until ctx ends
-// or osqueryd asks for an end, and then deregisters and removes its socket
-// within a second. Whenever the registration is lost, it registers again, with
+// or osqueryd asks for an end, and then removes its socket within a second, by
+// which osqueryd sees that the tables are gone. Whenever the registration is lost, it registers again, with
 // pauses of one second to half a minute, each time asking anew which names are
 // taken. While another process has registered an extension of this name and
 // answers, Run stands by and looks again at each interval.
@@ -172,9 +173,12 @@ func (s *server) run(ctx context.Context) error {
 		}
 		said = err.Error()
 		next := pause
-		if errors.Is(err, errOther) {
+		switch {
+		case errors.Is(err, errDead):
+			next = firstPause
+		case errors.Is(err, errOther):
 			next = s.cfg.Interval // nothing is wrong, and the other's end is to be seen soon
-		} else {
+		default:
 			pause = min(2*pause, longestPause)
 		}
 		s.log.Log(ctx, level, "extension not registered, trying again", "error", err, "pause", next)
@@ -197,13 +201,17 @@ func (s *server) register(ctx context.Context) (registered bool, err error) {
 	if err := s.manager.await(ctx); err != nil {
 		return false, &unreachableError{err}
 	}
-	if err := s.displace(ctx); err != nil {
+	if err := s.vacant(ctx); err != nil {
 		return false, err
 	}
 	taken, err := s.manager.tables(ctx)
-	if err != nil {
+	var failed *wire.StatusError
+	switch {
+	case errors.As(err, &failed): // a host that has no SQL, perhaps
 		s.log.Warn("cannot tell which table names are taken", "error", err)
 		taken = map[string]bool{}
+	case err != nil:
+		return false, err
 	}
 	for name := range s.refused {
 		taken[name] = true
@@ -211,7 +219,7 @@ func (s *server) register(ctx context.Context) (registered bool, err error) {
 
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	// Calls go on until osqueryd has been told that they no longer can.
+	// Calls that run when ctx ends fail with a reason.
 	serving, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
 	var renamed []string
@@ -231,10 +239,7 @@ func (s *server) register(ctx context.Context) (registered bool, err error) {
 		routes[p.Name()] = p.Routes()
 		handler.plugins[p.Name()] = p
 	}
-	// Given up halfway, a registration would stay behind.
-	registering, abandon := linger(ctx, 300*time.Millisecond)
-	defer abandon()
-	uuid, err := s.manager.register(registering,
+	uuid, err := s.manager.register(ctx,
 		&osquery.InternalExtensionInfo{Name: s.cfg.Name, Version: s.cfg.Version},
 		osquery.ExtensionRegistry{"table": routes})
 	if err != nil {
@@ -246,7 +251,6 @@ func (s *server) register(ctx context.Context) (registered bool, err error) {
 	handler.uuid = uuid
 	listener, err := wire.Listen(wire.ExtensionPath(s.cfg.Socket, int64(uuid)))
 	if err != nil {
-		s.withdraw(ctx, uuid)
 		return false, err
 	}
 	if len(renamed) > 0 {
@@ -263,41 +267,22 @@ func (s *server) register(ctx context.Context) (registered bool, err error) {
 		}
 	}()
 	err = s.watch(ctx, uuid)
-	if !errors.Is(err, errDeregistered) {
-		s.withdraw(ctx, uuid)
-	}
 	end(errEnding)
 	<-done
 	return true, err
 }
 
-// linger returns a context that outlives ctx by d.
-func linger(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	late, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
-	stop := context.AfterFunc(ctx, func() {
-		select {
-		case <-time.After(d):
-			cancel(context.Cause(ctx))
-		case <-late.Done():
-		}
-	})
-	return late, func() { stop(); cancel(nil) }
-}
-
-// withdraw deregisters, even after the end of ctx, and takes no longer than an
-// end may take.
-func (s *server) withdraw(ctx context.Context, uuid osquery.ExtensionRouteUUID) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 300*time.Millisecond)
-	defer cancel()
-	if err := s.manager.deregister(ctx, uuid); err != nil {
-		s.log.Debug("could not deregister", "error", err)
-	}
-}
-
-// displace makes way for a registration. One of the same name whose process
-// does not answer any more is what a killed extension left behind, and osqueryd
-// may take long to notice.
-func (s *server) displace(ctx context.Context) error {
+// vacant reports whether the name is free: no other process serves an extension
+// of it, and none is listed that a killed one has left behind.
+//
+// Nobody is deregistered, neither a dead one nor, in the end, this one: osqueryd
+// does it, at its next look, when a socket does not answer. If it is asked to at
+// the same moment while a query runs, it hangs for good: of its two removals
+// the first waits, to write the registry, for the second, which reads it and
+// waits for the database, which the query holds, which waits to read the
+// registry behind the first (RegistryInterface::removeExternal,
+// osquery/registry/registry_interface.cpp, as of 5.23.0).
+func (s *server) vacant(ctx context.Context) error {
 	list, err := s.manager.extensions(ctx)
 	if err != nil {
 		return fmt.Errorf("registered extensions: %w", err)
@@ -309,36 +294,32 @@ func (s *server) displace(ctx context.Context) error {
 		if s.manager.alive(ctx, uuid) {
 			return errOther
 		}
-		s.log.Info("deregistering a dead extension of the same name", "uuid", int64(uuid))
-		if err := s.manager.deregister(ctx, uuid); err != nil {
-			return err
-		}
+		return errDead
 	}
 	return nil
 }
 
 // watch returns when the registration is lost or ctx ends. A ping would not do:
 // osqueryd answers it after it has dropped the extension
-// (https://github.com/fleetdm/fleet/issues/52093).
+// (https://github.com/fleetdm/fleet/issues/52093). A manager that is too busy to
+// answer has dropped nobody.
 func (s *server) watch(ctx context.Context, uuid osquery.ExtensionRouteUUID) error {
 	tick := time.NewTicker(s.cfg.Interval)
 	defer tick.Stop()
-	for failures := 0; ; {
+	for {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-tick.C:
 		}
 		list, err := s.manager.extensions(ctx)
-		if err != nil {
-			// A busy manager may miss one; nobody at the socket is plain.
-			failures++
-			if failures > 1 || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT) {
-				return fmt.Errorf("registered extensions: %w", err)
-			}
+		switch {
+		case errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.ENOENT):
+			return fmt.Errorf("registered extensions: %w", err)
+		case err != nil:
+			s.log.Debug("cannot tell whether the registration holds", "error", err)
 			continue
 		}
-		failures = 0
 		if info := list[uuid]; info == nil || info.Name != s.cfg.Name {
 			return errDeregistered
 		}
