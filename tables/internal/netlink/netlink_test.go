@@ -35,6 +35,26 @@ func (s *script) Receive(buf []byte) (int, error) {
 	return len(d), nil
 }
 
+// silent is a kernel that lets the time limit pass.
+type silent struct{}
+
+func (silent) Send([]byte) error           { return nil }
+func (silent) Receive([]byte) (int, error) { return 0, unix.EAGAIN }
+func (silent) Close() error                { return nil }
+
+// A socket to the kernel has the time limit set.
+func TestTimeLimit(t *testing.T) {
+	s, err := Open(unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer s.Close()
+	limit, err := unix.GetsockoptTimeval(int(s), unix.SOL_SOCKET, unix.SO_RCVTIMEO)
+	if err != nil || limit.Sec != Timeout {
+		t.Errorf("%+v, %v; want %d s", limit, err, Timeout)
+	}
+}
+
 func encode(kind, flags uint16, seq uint32, payload ...byte) []byte {
 	return Append(nil, Message{Type: kind, Flags: flags, Seq: seq, Payload: payload})
 }
@@ -91,6 +111,9 @@ func TestList(t *testing.T) {
 		if c.Close(); !s.closed {
 			t.Errorf("%s: not closed", name)
 		}
+	}
+	if _, err := List(t.Context(), New(silent{}), objects, nil, parseName); !errors.Is(err, unix.EAGAIN) || !strings.Contains(err.Error(), "no answer within 10 s") {
+		t.Errorf("a kernel that does not answer: %v", err)
 	}
 	why := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())

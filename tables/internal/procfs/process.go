@@ -116,14 +116,7 @@ func (p *FS) IO(pid int32) (IO, error) {
 
 func parseIO(b []byte) (IO, error) {
 	var io IO
-	var errs []error
-	seen := false
-	for line := range bytes.SplitSeq(b, []byte{'\n'}) {
-		key, value, ok := bytes.Cut(line, []byte{':'})
-		if !ok {
-			continue
-		}
-		c := cursor{line: value}
+	err := eachField(b, "read_bytes", func(key []byte, c *cursor) {
 		switch string(key) {
 		case "rchar":
 			io.ReadChars = c.dec("rchar")
@@ -135,18 +128,13 @@ func parseIO(b []byte) (IO, error) {
 			io.WriteCalls = c.dec("syscw")
 		case "read_bytes":
 			io.ReadBytes = c.dec("read_bytes")
-			seen = true
 		case "write_bytes":
 			io.WrittenBytes = c.dec("write_bytes")
 		case "cancelled_write_bytes":
 			io.CancelledWriteBytes = c.dec("cancelled_write_bytes")
 		}
-		errs = append(errs, c.err())
-	}
-	if !seen {
-		errs = append(errs, errors.New("no read_bytes"))
-	}
-	return io, errors.Join(errs...)
+	})
+	return io, err
 }
 
 // A Cgroup is one line of /proc/<pid>/cgroup (cgroups(7)): the place of a

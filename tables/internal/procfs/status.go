@@ -55,29 +55,39 @@ func (p *FS) ThreadGroup(tid int32) (int32, error) {
 
 func parseStatus(b []byte) (Status, error) {
 	var s Status
+	err := eachField(b, "Pid", s.set)
+	return s, err
+}
+
+// eachField calls f for each line of a key, a colon and a value. Lines whose
+// value is malformed, and the lack of a key that is always there, are the
+// error.
+func eachField(b []byte, always string, f func(key []byte, c *cursor)) error {
 	var errs []error
+	var c cursor // one for all lines: it escapes
 	seen := false
 	for line := range bytes.SplitSeq(b, []byte{'\n'}) {
 		key, value, ok := bytes.Cut(line, []byte{':'})
 		if !ok {
 			continue
 		}
-		if err := s.set(key, value); err != nil {
+		c = cursor{line: value}
+		f(key, &c)
+		if err := c.err(); err != nil {
 			errs = append(errs, err)
 		}
-		seen = seen || string(key) == "Pid"
+		seen = seen || string(key) == always
 	}
 	if !seen {
-		errs = append(errs, errors.New("no Pid"))
+		errs = append(errs, errors.New("no "+always))
 	}
-	return s, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
-func (s *Status) set(key, value []byte) error {
-	c := cursor{line: value}
+func (s *Status) set(key []byte, c *cursor) {
 	switch string(key) {
 	case "Name":
-		s.Name = unescapeName(string(bytes.TrimPrefix(value, []byte{'\t'})))
+		s.Name = unescapeName(string(bytes.TrimPrefix(c.line, []byte{'\t'})))
 	case "State":
 		if state := c.token("State"); len(state) > 0 {
 			s.State = state[0]
@@ -124,7 +134,6 @@ func (s *Status) set(key, value []byte) error {
 	case "Seccomp":
 		s.Seccomp = uint8(min(c.dec("Seccomp"), math.MaxUint8))
 	}
-	return c.err()
 }
 
 func (c *cursor) ids(column string) IDs {
