@@ -343,7 +343,7 @@ func TestMemory(t *testing.T) {
 		s.MemoryBytes = 32 << 20
 		b.Load(t.Context(), config(t, `{"schedule": {
 			"a": {"query": "select 1 as n", "interval": 60}, "b": {"query": "select * from hungry", "interval": 60},
-			"c": {"query": "with recursive r(n) as (select 1 union select n+1 from r where n < 10000000) select count(*) as n from r", "interval": 60},
+			"c": {"query": "with recursive r(n) as (select 1 union all select n+1 from r where n < 100) select count(*) as n from (select distinct n, zeroblob(4000000) from r)", "interval": 60},
 			"d": {"query": "select 2 as n", "interval": 60}}}`), s)
 		b.run(70 * time.Second)
 		b.want(map[string]int{"a": 1, "d": 1})
