@@ -100,6 +100,7 @@ func all(c Config, proc *procfs.FS) ([]tables.Table, error) {
 		func() (tables.Table, error) { return network.InterfaceIPv6(links) },
 		func() (tables.Table, error) { return network.InterfaceStatistics(links) },
 		func() (tables.Table, error) { return network.IPTables(links) },
+		func() (tables.Table, error) { return system.KernelModules(etc) },
 		host.ListeningPorts,
 		func() (tables.Table, error) { return files.Mounts(disk) },
 		func() (tables.Table, error) { return network.MulticastGroups(links) },
@@ -118,6 +119,7 @@ func all(c Config, proc *procfs.FS) ([]tables.Table, error) {
 		func() (tables.Table, error) { return files.SuidBin(disk) },
 		sockets.TCPStates,
 		func() (tables.Table, error) { return system.Time(c.Now) },
+		func() (tables.Table, error) { return system.Uptime(etc) },
 		func() (tables.Table, error) { return system.Users(etc) },
 	} {
 		t, err := table()

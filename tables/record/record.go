@@ -139,8 +139,10 @@ func (r *recorder) record(ctx context.Context) error {
 	if err := r.inspect(ctx); err != nil {
 		return err
 	}
-	for _, name := range []string{"stat", "uptime"} {
-		if b, err := r.read(name); err != nil {
+	for _, name := range []string{"stat", "uptime", "modules"} {
+		if b, err := r.read(name); errors.Is(err, fs.ErrNotExist) && name == "modules" {
+			continue // a kernel without modules
+		} else if err != nil {
 			r.warn(err)
 		} else if err := r.out.File(name, b); err != nil {
 			return err

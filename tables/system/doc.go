@@ -1,5 +1,5 @@
 // Package system holds the tables that describe the system as a whole: its
-// clock, and the users, groups, services, protocols, hosts and name servers
+// clock and uptime, the kernel's modules, and the users, groups, services, protocols, hosts and name servers
 // that /etc names.
 //
 // They need no privilege, except that files in the mount namespace of another

@@ -52,3 +52,47 @@ func (p *FS) FilesInUse() (int64, error) {
 	})
 	return open, err
 }
+
+// A Module is a loaded module of the kernel (proc_modules(5)).
+type Module struct {
+	Name    string
+	Size    uint64 // bytes
+	UsedBy  string // modules that need it, with commas between; "-" if none does
+	State   string // Live, Loading or Unloading
+	Address string // in the kernel's memory, zeros without CAP_SYSLOG
+}
+
+// Modules reads /proc/modules. It fails with [fs.ErrNotExist] where the kernel
+// was built without modules. Lines that cannot be understood are the error that
+// comes with the rest.
+func (p *FS) Modules() ([]Module, error) {
+	var modules []Module
+	err := p.read("modules", func(b []byte) (err error) {
+		modules, err = parseModules(b)
+		return err
+	})
+	return modules, err
+}
+
+// parseModules reads the lines of m_show (kernel/module/procfs.c): name, size,
+// how often it is in use, by whom, state, address, taints.
+func parseModules(b []byte) ([]Module, error) {
+	var modules []Module
+	var errs []error
+	for line := range bytes.SplitSeq(b, []byte{'\n'}) {
+		if len(line) == 0 {
+			continue
+		}
+		c := cursor{line: line}
+		m := Module{Name: string(c.token("name")), Size: c.dec("size")}
+		c.skip(1, "use count")
+		m.UsedBy = string(bytes.TrimSuffix(c.token("users"), []byte{','}))
+		m.State, m.Address = string(c.token("state")), string(c.token("address"))
+		if err := c.err(); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		modules = append(modules, m)
+	}
+	return modules, errors.Join(errs...)
+}

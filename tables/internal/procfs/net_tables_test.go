@@ -73,6 +73,7 @@ func FuzzNetTables(f *testing.F) {
 			f.Add(content)
 		}
 	}
+	f.Add([]byte("nf_nat 65536 2 xt_nat,nft_chain_nat, Live 0xffffffffc0a00000\n"))
 	f.Add([]byte("Ip: A B\nIp: 1 2\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		for _, file := range CounterFiles {
@@ -82,6 +83,10 @@ func FuzzNetTables(f *testing.F) {
 			if len(got) > len(b) || len(more) == 0 || more[len(more)-1].Value != 9 {
 				t.Fatalf("%s: %d of %q, then %v", file, len(got), b, more)
 			}
+		}
+		modules, _ := parseModules(slices.Concat(b, []byte("\nlast 1 0 - Live 0x0\n")))
+		if len(modules) == 0 || modules[len(modules)-1].Name != "last" {
+			t.Fatalf("modules %v of %q", modules, b)
 		}
 		for _, file := range GroupFiles {
 			if got, _ := ParseGroups(file, b); len(got) > bytes.Count(b, []byte{'\n'})+1 {
