@@ -63,6 +63,10 @@ type policy struct {
 // A pass that might be in vain must be small beside what was spent.
 var defaultPolicy = policy{least: 8, spent: 5 * time.Millisecond}
 
+// mostByIndex is how many rows are copied of a table that has a key of its own:
+// a large one looks up by it at less cost than a copy of all has.
+const mostByIndex = 10_000
+
 // setKeys finds the columns of a plan by which a copy can be indexed.
 func (c *cursor) setKeys() {
 	c.keys, c.ownKeys, c.lookups, c.index = nil, false, lookups{}, nil
@@ -119,10 +123,14 @@ func (c *cursor) widen(request *tables.Request) bool {
 // which it gives several rows a time: such a table has its own way to go
 // through all of them, and a copy would be large.
 func (c *cursor) looksUpMany() bool {
-	own := slices.ContainsFunc(c.keys, func(column int) bool {
+	return c.byIndex() && c.stats.Rows-c.lookups.rows > 2*int64(c.lookups.scans)
+}
+
+// byIndex reports whether the table has a key of its own among the keys.
+func (c *cursor) byIndex() bool {
+	return slices.ContainsFunc(c.keys, func(column int) bool {
 		return c.module.schema.Columns[column].Flags.Has(tables.Index)
 	})
-	return own && c.stats.Rows-c.lookups.rows > 2*int64(c.lookups.scans)
 }
 
 // gather copies what the table answers to the question. If that takes too long
@@ -147,7 +155,7 @@ func (c *cursor) gather() error {
 			// What the table had to collect first is spent either way.
 			deadline = time.Now().Add(max(budget, time.Since(start)))
 		}
-		if c.record(row); c.recording == nil {
+		if c.record(row); c.recording == nil || n >= mostByIndex && c.byIndex() {
 			l.threshold = math.MaxInt64
 		} else if n&0xff == 0xff && time.Now().After(deadline) {
 			l.threshold = 4 * l.spent

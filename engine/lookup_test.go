@@ -16,15 +16,16 @@ import (
 // A keyed table has n rows in tens, which it has to search each time, and notes
 // how it is asked.
 type keyedTable struct {
-	n     int64
-	flags tables.Flags
-	row   time.Duration // each row of a scan for all
-	text  string
-	odd   bool // a number is a text
-	cheap bool // look-ups never cost more than a pass
-	scans int
-	all   int // scans for all values of grp
-	rows  int
+	n      int64
+	flags  tables.Flags
+	row    time.Duration // each row of a scan for all
+	text   string
+	odd    bool // a number is a text
+	unique bool // id is a key
+	cheap  bool // look-ups never cost more than a pass
+	scans  int
+	all    int // scans for all values of grp
+	rows   int
 }
 
 type keyedRow struct{ id, grp int64 }
@@ -33,7 +34,7 @@ func (k *keyedTable) table(tb testing.TB) tables.Table {
 	return newTable(tb, tables.Def[keyedRow]{
 		Name: "k", Doc: "Rows in groups.",
 		Columns: []tables.Column[keyedRow]{
-			{Name: "id", Doc: "The number.", Type: tables.BigInt, Get: func(r *keyedRow) tables.Value { return tables.Int(r.id) }},
+			{Name: "id", Doc: "The number.", Type: tables.BigInt, Flags: k.idFlags(), Get: func(r *keyedRow) tables.Value { return tables.Int(r.id) }},
 			{Name: "grp", Doc: "Its group.", Type: tables.BigInt, Flags: k.flags, Get: func(r *keyedRow) tables.Value {
 				if k.odd && r.grp == 3 {
 					return tables.String("3")
@@ -47,12 +48,12 @@ func (k *keyedTable) table(tb testing.TB) tables.Table {
 		},
 		Rows: func(ctx context.Context, q *tables.Query, yield func(*keyedRow) bool) error {
 			k.scans++
-			all := q.Set(1).Unrestricted()
+			all := q.Set(1).Unrestricted() && q.Set(0).Unrestricted()
 			if all {
 				k.all++
 			}
 			for id := range k.n {
-				if !q.Set(1).HasInt(id / 10) {
+				if !q.Set(0).HasInt(id) || !q.Set(1).HasInt(id/10) {
 					continue
 				}
 				if all && k.row > 0 {
@@ -66,6 +67,13 @@ func (k *keyedTable) table(tb testing.TB) tables.Table {
 			return nil
 		},
 	})
+}
+
+func (k *keyedTable) idFlags() tables.Flags {
+	if k.unique {
+		return tables.Index
+	}
+	return 0
 }
 
 // numbersTo makes a table of numbers to join with.
@@ -102,6 +110,10 @@ func TestLookUpInCopy(t *testing.T) {
 			keyedTable{n: 200, flags: tables.Pushdown, cheap: true}, "select count(*) from n cross join k on k.grp = n.v", "200", 100, 0, false},
 		"a key that gives many rows": {
 			keyedTable{n: 1000, flags: tables.Index}, "select count(*) from n cross join k on k.grp = n.v", "1000", 100, 0, false},
+		"a key of a large table": {
+			keyedTable{n: 50_000, flags: tables.Index, unique: true}, "select count(*) from n cross join k on k.id = n.v", "100", 110, 6, false},
+		"a key of a small table": {
+			keyedTable{n: 200, flags: tables.Index, unique: true}, "select count(*) from n cross join k on k.id = n.v", "100", 9, 1, true},
 		"a column that decides what is there": {
 			keyedTable{n: 200, flags: tables.Additional}, "select count(*) from n cross join k on k.grp = n.v", "200", 100, 0, false},
 		"a column that the table needs": {

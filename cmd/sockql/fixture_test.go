@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -107,5 +110,67 @@ func TestUnreadableProc(t *testing.T) {
 	out, err := exec.Command("sockql", "--proc", t.TempDir()+"/none", "select 1").CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "sockql: --proc: ") || !strings.Contains(string(out), "no such file") {
 		t.Errorf("got %v and %q", err, out)
+	}
+}
+
+// TestJoinsCollectOnce joins both ways round, and holds what is read of the
+// sockets to the first look-ups and a pass or two.
+func TestJoinsCollectOnce(t *testing.T) {
+	proc := fixtures.Unpack(t, "bash")
+	// More processes that share a socket, so that look-ups add up.
+	const more = 200
+	for pid := 20000; pid < 20000+more; pid++ {
+		name := strconv.Itoa(pid)
+		dir := filepath.Join(proc, name)
+		if out, err := exec.Command("cp", "-a", filepath.Join(proc, "14960"), dir).CombinedOutput(); err != nil {
+			t.Skipf("cp: %v: %s", err, out)
+		}
+		if err := os.Rename(filepath.Join(dir, "task", "14960"), filepath.Join(dir, "task", name)); err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range []string{"status", "stat"} {
+			text, err := os.ReadFile(filepath.Join(dir, file))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, file), bytes.ReplaceAll(text, []byte("14960"), []byte(name)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	for sql, want := range map[string]int64{ // rows
+		"SELECT s.fd FROM processes p JOIN process_open_sockets s USING (pid)":                              more + 6,
+		"SELECT s.fd FROM processes p CROSS JOIN process_open_sockets s USING (pid)":                        more + 6,
+		"SELECT s.fd FROM process_open_sockets s CROSS JOIN processes p USING (pid)":                        more + 6,
+		"SELECT s.fd FROM processes p CROSS JOIN socket_states s USING (pid)":                               more + 6,
+		"SELECT s.port FROM processes p CROSS JOIN listening_ports s USING (pid)":                           4,
+		"SELECT s.port FROM listening_ports s JOIN processes p USING (pid)":                                 4,
+		"SELECT s.fd FROM processes p LEFT JOIN socket_states s USING (pid) WHERE s.pid IS NOT NULL":        more + 6,
+		"SELECT fd FROM process_open_sockets WHERE pid IN (SELECT pid FROM processes)":                      more + 6,
+		"SELECT pid FROM processes WHERE pid IN (SELECT pid FROM socket_states)":                            more + 3,
+		"SELECT (SELECT count(*) FROM process_open_sockets s WHERE s.pid = p.pid) FROM processes p":         more + 3,
+		"SELECT a.fd FROM socket_states a CROSS JOIN socket_states b USING (socket) WHERE a.socket = 17011": 1,
+	} {
+		var total int64
+		for line := range strings.Lines(output(t, "--proc", proc, "--jsonl", "--typed", "--explain", sql)) {
+			var s struct {
+				Kind, Table, Reached           string
+				Scans, Copied, Snapshots, Rows int64
+			}
+			if err := json.Unmarshal([]byte(line), &s); err != nil {
+				t.Fatalf("%q: %v", line, err)
+			}
+			if s.Kind == "total" {
+				total = s.Rows
+			}
+			// A look-up by pid reads the descriptors of that process, and what
+			// was kept is not read again.
+			if reads := s.Scans - s.Copied - s.Snapshots; s.Kind == "scan" && s.Table != "processes" && s.Reached != "pid" && reads > 10 {
+				t.Errorf("%s: %d of %d scans of %s read sockets", sql, reads, s.Scans, s.Table)
+			}
+		}
+		if total != want {
+			t.Errorf("%s: %d rows, want %d", sql, total, want)
+		}
 	}
 }
