@@ -17,7 +17,7 @@ const (
 		"datagram socket without a peer; else 0. NULL for a socket of which only the inode is known."
 	docNetns = "Inode of the socket's network namespace in nsfs, as in /proc/<pid>/ns/net; 0 if it cannot be told for want of privilege, NULL if only the socket's inode is known."
 
-	privilege = "CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH name the holders of other users' sockets; without, those rows have pid -1."
+	privilege = "CAP_BPF and CAP_PERFMON, or CAP_SYS_PTRACE and CAP_DAC_READ_SEARCH, name the holders of other users' sockets; without, those rows have pid -1."
 )
 
 // ProcessOpenSockets returns the table process_open_sockets with osquery's
