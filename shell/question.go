@@ -132,6 +132,9 @@ func (s *shell) question(args []string) (func(context.Context) error, error) {
 		s.options.Mode = render.Aligned
 	}
 	if every := s.flags.string("watch"); every != "" {
+		if q.remote != "" && s.flags.bool("resolve") {
+			return nil, &usageError{message: "--resolve and --watch exclude each other", hint: "A statement of your own can watch resolve(remote_address)."}
+		}
 		return func(ctx context.Context) error { return s.watch(ctx, every, sql) }, nil
 	}
 	if q.remote != "" && s.flags.bool("resolve") && !s.explaining {

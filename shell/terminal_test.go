@@ -248,7 +248,7 @@ func TestCompletion(t *testing.T) {
 		{"select 1 as mode;\r", `\{"mode":"1"\}`},
 		{".mode pre\t\r", ``}, // a mode
 		{"select 'back' as x;\r", `\| back \|`},
-		{".descr\t pet\t\r", `pets — Pets of people`},                            // a table after a dot command
+		{".descr\t pet\t\r", `pets — Pets of people`},                               // a table after a dot command
 		{".headers of\t\r", ``}, {".mode csv\r", ``}, {"select 5;\r", `[\nl]5\r\n`}, // on and off
 		{".mode pretty\r", ``},
 	} {
