@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 
 	"sockql/extension/host"
 	"sockql/tables"
+	"sockql/tables/builtin"
 )
 
 // mainVariable makes the test's binary the command itself.
@@ -219,6 +221,72 @@ func TestTerminated(t *testing.T) {
 		if left, _ := filepath.Glob(h.Socket() + ".*"); len(left) != 0 {
 			t.Errorf("left behind: %q", left)
 		}
+	}
+}
+
+// osqueryiVariable names a real osqueryi, 5.23.0 or later.
+const osqueryiVariable = "SOCKQL_OSQUERYI"
+
+// A real osqueryi loads the command, has all tables, and gets from each the rows
+// that it counts whatever way it asks.
+func TestOsquery(t *testing.T) {
+	osqueryi := os.Getenv(osqueryiVariable)
+	if osqueryi == "" {
+		t.Skipf("needs osquery's shell: its path in %s", osqueryiVariable)
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(self)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	path := filepath.Join(dir, "sockql.ext")
+	if err := os.WriteFile(path, text, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(mainVariable, "1")
+	ask := func(sql string) []map[string]string {
+		t.Helper()
+		cmd := exec.Command(osqueryi, "--json", "--extension", path, "--extensions_require=sockql",
+			"--extensions_timeout=20", "--extensions_socket="+filepath.Join(dir, "em"))
+		cmd.Stdin = strings.NewReader(sql + ";\n")
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		var rows []map[string]string
+		if err == nil {
+			err = json.Unmarshal(out, &rows)
+		}
+		if err != nil || strings.Contains(stderr.String(), "Error: ") {
+			t.Fatalf("%s: %v\n%s%s", sql, err, out, &stderr)
+		}
+		return rows
+	}
+	names := ask("SELECT name FROM osquery_registry WHERE registry = 'table' AND owner_uuid != 0")
+	list, err := builtin.Tables(builtin.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(names) != len(list) {
+		t.Errorf("%d tables are registered of %d", len(names), len(list))
+	}
+	for sql, want := range map[string]string{
+		"SELECT count(*) AS n FROM tcp_states":                                                                "13",
+		"SELECT count(*) AS n FROM (SELECT * FROM tcp_states LIMIT 5 OFFSET 2)":                               "5",
+		"SELECT count(*) AS n FROM tcp_states WHERE osquery IN ('LISTEN', 'CLOSED') OR code IN (1,2)":         "5",
+		"SELECT count(*) AS n FROM tcp_states a JOIN tcp_states b USING (code)":                               "13",
+		"SELECT count(*) AS n FROM tcp_states a RIGHT JOIN tcp_states b ON a.code = b.code + 1":               "13",
+		"SELECT sum(p.pid = o.pid) AS n FROM processes o JOIN sockql_processes p USING (pid) WHERE o.pid = 1": "1",
+	} {
+		if rows := ask(sql); len(rows) != 1 || rows[0]["n"] != want {
+			t.Errorf("%s: %v, want %s", sql, rows, want)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, "em*")); len(left) != 0 {
+		t.Errorf("left behind: %q", left)
 	}
 }
 
