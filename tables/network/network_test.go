@@ -106,6 +106,21 @@ func settle(t *testing.T, ns *kerneltest.Namespace, settings map[string]string) 
 	})
 }
 
+// unheard sends a datagram to a port of the loopback where nobody listens.
+func unheard(t *testing.T, ns *kerneltest.Namespace) {
+	t.Helper()
+	ns.Do(t, func() {
+		c, err := net.Dial("udp", "127.0.0.1:9")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if _, err := c.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 // inhabit starts a process in a namespace, by which it is found.
 func inhabit(t *testing.T, ns *kerneltest.Namespace) {
 	sleep := kerneltest.RequireProgram(t, "sleep")
@@ -382,16 +397,7 @@ func TestCountersAgreeWithNstat(t *testing.T) {
 	nstat := kerneltest.RequireProgram(t, "nstat")
 	ns := kerneltest.NewNamespace(t)
 	ns.Output(t, "ip", "link", "set", "lo", "up")
-	ns.Do(t, func() {
-		c, err := net.Dial("udp", "127.0.0.1:9")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		if _, err := c.Write([]byte("x")); err != nil {
-			t.Fatal(err)
-		}
-	})
+	unheard(t, ns)
 	inhabit(t, ns)
 	rows, warnings := ask(t, open(t, "protocol_counters", "/proc"), "protocol counter value", ns.Inode)
 	ours := map[string]string{}
@@ -448,16 +454,7 @@ func TestStatisticsAgreeWithTools(t *testing.T) {
 	} {
 		ns.Output(t, "ip", strings.Fields(command)...)
 	}
-	ns.Do(t, func() {
-		c, err := net.Dial("udp", "127.0.0.1:9")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		if _, err := c.Write([]byte("x")); err != nil {
-			t.Fatal(err)
-		}
-	})
+	unheard(t, ns)
 	inhabit(t, ns)
 	var want []string
 	for line := range strings.Lines(ns.Output(t, netstat, "-ian")) {
