@@ -339,6 +339,7 @@ func (c *collector) lookUp(ctx context.Context, pids []int32, spaces []*space, a
 	}
 	t := task{pidfd: -1}
 	defer t.close()
+	var holders map[uint64][]missing // of the sockets in the list, once it is needed
 	for _, m := range list {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -350,7 +351,10 @@ func (c *collector) lookUp(ctx context.Context, pids []int32, spaces []*space, a
 		if gone {
 			// Another process may hold the socket still: a child that shared
 			// it is gone first.
-			for _, other := range c.holders(m.inode) {
+			if holders == nil {
+				holders = c.holders(list)
+			}
+			for _, other := range holders[m.inode] {
 				if inode, h, gone, err = c.inspect(other, &t); !gone {
 					break
 				}
@@ -391,17 +395,20 @@ func (c *collector) lookUp(ctx context.Context, pids []int32, spaces []*space, a
 	return spaces, nil
 }
 
-// holders returns all descriptors of a socket that were read.
-func (c *collector) holders(inode uint64) []missing {
-	var list []missing
+// holders returns all descriptors of the sockets in a list that were read.
+func (c *collector) holders(list []missing) map[uint64][]missing {
+	found := make(map[uint64][]missing, len(list))
+	for _, m := range list {
+		found[m.inode] = nil
+	}
 	for pid, t := range c.descriptors {
 		for _, h := range t.held {
-			if h.inode == inode {
-				list = append(list, missing{pid, h})
+			if of, listed := found[h.inode]; listed {
+				found[h.inode] = append(of, missing{pid, h})
 			}
 		}
 	}
-	return list
+	return found
 }
 
 // inspect notes what stands behind a descriptor, and returns the namespace of
