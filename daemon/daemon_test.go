@@ -535,10 +535,10 @@ func TestSettings(t *testing.T) {
 	if got.HostIdentifier = nil; fmt.Sprintf("%+v", got) != fmt.Sprintf("%+v", want) || f.loggerPath == "/x" {
 		t.Errorf("settings are %+v, want %+v", got, want)
 	}
-	for memory, want := range map[string]int64{"0": 75 << 20, "-1": 0, "1000": 1000} {
+	for memory, want := range map[string][2]int64{"0": {75 << 20, 75 << 18}, "-1": {0, 32 << 20}, "1000": {1000, 250}, "1000000000": {1e9, 32 << 20}} {
 		g := newFlags()
-		if _, err := g.parse([]string{"--watchdog_level=1", "--schedule_memory_max=" + memory}); err != nil || g.memoryLimit() != want {
-			t.Errorf("with --schedule_memory_max=%s a query may take %d bytes, want %d (%v)", memory, g.memoryLimit(), want, err)
+		if _, err := g.parse([]string{"--watchdog_level=1", "--schedule_memory_max=" + memory}); err != nil || g.memoryLimit() != want[0] || g.resultLimit() != want[1] {
+			t.Errorf("with --schedule_memory_max=%s a query may take %d bytes and its result %d, want %d (%v)", memory, g.memoryLimit(), g.resultLimit(), want, err)
 		}
 	}
 	if !f.offered("t") {

@@ -347,13 +347,27 @@ func (f *flags) memoryLimit() int64 {
 	return level.memory / 4 * 3
 }
 
+// resultLimit returns the bytes that a result may have, or 0 for any: what the
+// memory allows, of which a result takes four times its size on its way into
+// the state.
+func (f *flags) resultLimit() int64 {
+	memory := f.memoryLimit() / 4
+	switch {
+	case memory == 0:
+		return f.resultMax
+	case f.resultMax <= 0:
+		return memory
+	}
+	return min(f.resultMax, memory)
+}
+
 func (f *flags) settings(host func() string) schedule.Settings {
 	return schedule.Settings{
 		Format: resultlog.Format{
 			Events: f.loggerEvents, SnapshotEvents: f.snapshotEvents, Numerics: f.numerics, TopLevel: f.topLevel,
 		},
 		HostIdentifier: host, Delimiter: f.delimiter, Splay: f.splay, DefaultInterval: f.defaultInterval, Epoch: f.epoch,
-		DiscoveryInterval: f.discoveryInterval, Timeout: f.queryTimeout, ResultBytes: f.resultMax, MemoryBytes: f.memoryLimit(),
+		DiscoveryInterval: f.discoveryInterval, Timeout: f.queryTimeout, ResultBytes: f.resultLimit(), MemoryBytes: f.memoryLimit(),
 		Decorators: !f.disableDecorators, LogNames: f.logNames || f.verbose,
 	}
 }

@@ -166,7 +166,15 @@ func (s *Store) rows(sql string, f func([]tables.Value), args ...tables.Value) e
 		}
 		s.stmts[sql] = st
 	}
-	defer st.Reset()
+	defer func() {
+		if !large(args) {
+			st.Reset()
+			return
+		}
+		// SQLite keeps its copies of values for as long as the statement.
+		st.Close()
+		delete(s.stmts, sql)
+	}()
 	if err := st.Bind(args...); err != nil {
 		return fmt.Errorf("resultlog: store: %w", err)
 	}
@@ -184,6 +192,14 @@ func (s *Store) rows(sql string, f func([]tables.Value), args ...tables.Value) e
 		}
 		f(row)
 	}
+}
+
+// large reports whether a value is too large to be kept for nothing.
+func large(args []tables.Value) bool {
+	return slices.ContainsFunc(args, func(v tables.Value) bool {
+		text, ok := v.Literal()
+		return ok && len(text) > 1<<16
+	})
 }
 
 func (s *Store) exec(sql string, args ...tables.Value) error {

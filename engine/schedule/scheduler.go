@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -100,6 +101,7 @@ type Scheduler struct {
 	silenced map[string]bool  // denied queries that were logged
 	started  map[string]bool  // queries with a startup priority that ran
 	reload   chan reload
+	kept     int64 // bytes in use when memory was released last
 }
 
 type activePack struct {
@@ -386,6 +388,23 @@ func (s *Scheduler) moment(ctx context.Context, from, to int64) {
 		s.decor.interval(t, from, to)
 	}
 	s.deliver()
+	if len(t.asked) > 0 {
+		t.end()
+		s.release()
+	}
+}
+
+// releaseFrom is by how many bytes the process must have grown for it to be
+// worth a collection of garbage to give them back.
+const releaseFrom = 16 << 20
+
+// release gives back the memory that large results took: the next ones may be
+// an hour away, and until then no collection comes by itself.
+func (s *Scheduler) release() {
+	if s.cfg.Usage().Memory > s.kept+releaseFrom {
+		debug.FreeOSMemory()
+		s.kept = s.cfg.Usage().Memory
+	}
 }
 
 // passed reports whether a multiple of the interval lies after from and not

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -354,6 +355,27 @@ func TestMemory(t *testing.T) {
 			if got := strings.Count(b.status.String(), text); got != n {
 				t.Errorf("%d times %q in %s", got, text, b.status.String())
 			}
+		}
+	})
+}
+
+// What a large result took of Go's memory is given back before the next moment.
+func TestRelease(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, filepath.Join(t.TempDir(), "state"))
+		b.Load(t.Context(), config(t, `{"schedule": {"big": {"query": "with recursive r(n) as (select 1 union all select n+1 from r where n < 3) select n, hex(zeroblob(1000000)) as h from r", "interval": 60}}}`), settings())
+		heap := func() int64 {
+			var m runtime.MemStats
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapSys - m.HeapReleased)
+		}
+		debug.FreeOSMemory()
+		before := heap()
+		b.run(time.Second)
+		grown := heap() - before
+		b.want(map[string]int{"big": 3})
+		if grown > 4<<20 {
+			t.Errorf("6 MB of rows left the heap larger by %d bytes", grown)
 		}
 	})
 }
