@@ -84,15 +84,25 @@ func run() error {
 			return err
 		}
 		result.Loads = append(result.Loads, r)
+		// What is measured is not lost when the next load is interrupted.
+		if err := write(c.output, result); err != nil {
+			return err
+		}
 	}
-	if result.Floor, err = ownPeak(); err != nil {
+	return nil
+}
+
+func write(path string, result timing.Result) error {
+	floor, err := ownPeak()
+	if err != nil {
 		return err
 	}
+	result.Floor = floor
 	text, err := json.MarshalIndent(result, "", " ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(c.output, append(text, '\n'), 0o644)
+	return os.WriteFile(path, append(text, '\n'), 0o644)
 }
 
 func flags() (config, error) {
