@@ -21,7 +21,7 @@ func (e *examination) bpf(context.Context) error {
 	}
 	source, err := bpfiter.Open(bpfiter.Config{Proc: e.root, Sys: e.sys}, nil)
 	if err == nil {
-		_, err = source.Namespaces()
+		_, err = source.Namespaces(nil)
 		err = errors.Join(err, source.Close())
 	}
 	if err == nil {

@@ -319,3 +319,40 @@ func TestKernelBPFChurn(t *testing.T) {
 		t.Errorf("threads were left in other namespaces: %v", threads)
 	}
 }
+
+// TestKernelBPFLone has BPF find a namespace that only a socket of another
+// one's process keeps, whatever the question leaves out.
+func TestKernelBPFLone(t *testing.T) {
+	lone := kerneltest.NewNamespace(t)
+	kerneltest.Hold(t, nil, lone.Listen(t, "127.0.0.1:0"))
+	flying := lone.UDP(t, "127.0.0.1:0")
+	inode := flying.Inode()
+	lone.InFlight(t, flying)
+	hosts := map[Source]*Host{Netlink: newHost(t, "/proc", Netlink), BPF: newHost(t, "/proc", BPF)}
+	for _, family := range []int{2, 16} {
+		rows := map[Source][]string{}
+		for source, h := range hosts {
+			for _, table := range []tables.Table{must(t)(h.ProcessOpenSockets()), must(t)(h.SocketStates())} {
+				for _, space := range [][]tables.Constraint{nil, {in(table, lone)}} {
+					got, warnings := ask(t, table, "net_namespace family protocol socket", append(space,
+						where(table, "pid", tables.OpEq, -1), where(table, "family", tables.OpEq, family))...)
+					got = slices.DeleteFunc(got, func(r string) bool { return !strings.HasPrefix(r, fmt.Sprintf("%d|", lone.Inode)) })
+					if len(got) == 0 {
+						t.Errorf("%s, %s, family %d: nothing; warnings %v", source, table.Schema().Name, family, warnings)
+					}
+					if rows[source] == nil {
+						rows[source] = got
+					}
+					wantRows(t, got, rows[source])
+				}
+			}
+		}
+		wantRows(t, rows[BPF], rows[Netlink])
+		if want := fmt.Sprintf("%d|2|17|%d", lone.Inode, inode); family == 2 && !slices.Contains(rows[BPF], want) {
+			t.Errorf("%s is not among %q", want, rows[BPF])
+		}
+	}
+	if threads := kerneltest.ForeignThreads(t); threads != nil {
+		t.Errorf("threads were left in other namespaces: %v", threads)
+	}
+}

@@ -377,8 +377,7 @@ func (c *collector) lookUp(ctx context.Context, pids []int32, spaces []*space, a
 		}
 		sp := c.byInode[inode]
 		if sp == nil {
-			sp = c.foundSpace(inode, h)
-			sp.handle, sp.held = h, true
+			sp = c.keepLone(inode, h)
 		} else if h != nil {
 			h.Close()
 		}

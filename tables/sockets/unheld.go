@@ -157,7 +157,12 @@ func (p *pass) listUnheld(ctx context.Context) error {
 	kinds := p.question.descriptors().Kinds &^ socket.Other
 	connections := make(chan error, 1)
 	table := newUnheld() // has its own goroutine
-	if p.hashed = kinds & bpfiter.OwnerlessKinds; p.asksTable() {
+	p.hashed = kinds & bpfiter.OwnerlessKinds
+	asksTable := p.asksTable()
+	if err := p.addLone(ctx, asksTable); err != nil {
+		return err
+	}
+	if asksTable {
 		request := p.question.descriptors()
 		go func() { connections <- p.source.Connections(ctx, &request, true, table.connection) }()
 	} else {
@@ -166,8 +171,9 @@ func (p *pass) listUnheld(ctx context.Context) error {
 	}
 	brief := *p.question
 	brief.request.Fields = socket.FieldFamily | socket.FieldState
-	spaces, err := p.collector.spacesFor(ctx, p.question)
+	spaces := p.collector.wanted(p.collector.spaces, p.question)
 	p.namespaces = len(spaces)
+	var err error
 	for _, sp := range spaces {
 		there := kinds &^ p.collector.absent(sp)
 		if err == nil {
@@ -353,12 +359,4 @@ func (c *collector) absent(sp *space) socket.Kind {
 		}
 	}
 	return 0
-}
-
-// spacesFor returns the namespaces that a question is about.
-func (c *collector) spacesFor(ctx context.Context, a *question) ([]*space, error) {
-	if err := c.listProcesses(ctx); err != nil {
-		return nil, err
-	}
-	return c.wanted(c.spaces, a), nil
 }

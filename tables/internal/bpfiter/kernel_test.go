@@ -21,7 +21,7 @@ func TestSeesNamespaceWithoutProcess(t *testing.T) {
 	if f := one(t, s.collect(t, inside(ns)), udp); f.Netns != ns.Inode {
 		t.Errorf("namespace %d, want %d", f.Netns, ns.Inode)
 	}
-	list, err := s.Namespaces()
+	list, err := s.Namespaces(nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,10 +40,15 @@ type Namespace struct {
 // Namespaces returns every network namespace of the kernel, also one in which
 // no process lives and that is mounted nowhere. The error wraps
 // tables.ErrUnavailable if the kernel does not take the program, which needs
-// what [Open] needs.
-func (s *Source) Namespaces() ([]Namespace, error) {
+// what [Open] needs. Who is going to ask for connections, briefly, says so by
+// next, so that one program is loaded for both; nil is nobody.
+func (s *Source) Namespaces(next *socket.Request) ([]Namespace, error) {
 	var list []Namespace
-	err := s.withHash(&question{}, func(h *hashWalk) (err error) {
+	q := new(question)
+	if next != nil {
+		q = askFiled(next, true)
+	}
+	err := s.withHash(q, func(h *hashWalk) (err error) {
 		list, err = h.namespaces()
 		return err
 	})
@@ -75,12 +80,17 @@ func (s *Source) Ownerless(ctx context.Context, req *socket.Request, yield func(
 // message (SCM_RIGHTS, unix(7)) or a ring of io_uring(7). Briefly has them come
 // with no more than inode, namespace, state and ports.
 func (s *Source) Connections(ctx context.Context, req *socket.Request, briefly bool, yield func(*socket.Socket, ID) bool) error {
+	return s.connections(ctx, req, askFiled(req, briefly), yield)
+}
+
+// askFiled is ask for connections that a file refers to, too.
+func askFiled(req *socket.Request, briefly bool) *question {
 	q := ask(req, true)
 	q.want |= wantFiled
 	if !briefly {
 		q.want |= wantFiledWhole
 	}
-	return s.connections(ctx, req, q, yield)
+	return q
 }
 
 // Beside the fields, bpf/record.h.
