@@ -163,7 +163,7 @@ func (r *recorder) finish() error {
 	}
 	h := recording.Header{
 		ClockTicks: r.proc.ClockTicks(), PageSize: r.proc.PageSize(),
-		Scrubbed: r.scrub != nil, Time: now().UTC().Truncate(time.Second),
+		Nested: !r.proc.ShowsHost(), Scrubbed: r.scrub != nil, Time: now().UTC().Truncate(time.Second),
 	}
 	if hide, err := r.proc.HidePID(); err == nil {
 		h.HideMode, h.HideGID, h.HideExempt = uint8(hide.Mode), hide.GID, hide.Exempt

@@ -142,9 +142,12 @@ const kernelThreads = "kthreadd"
 
 // ShowsHost reports whether the root shows the processes of the initial pid
 // namespace, which are all that there are but for those that hidepid hides. A
-// recorded tree is taken for one of them.
+// recording knows; a mere copy of files is taken for one that does.
 func (p *FS) ShowsHost() bool {
-	if !p.mounted || p.initial {
+	switch {
+	case p.recorded != nil:
+		return !p.recorded.Header().Nested
+	case !p.mounted || p.initial:
 		return true
 	}
 	s, err := p.Stat(2)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 )
@@ -28,6 +29,10 @@ type Header struct {
 	HideMode   uint8
 	HideGID    uint32
 	HideExempt bool
+	// Nested says that the recorded procfs is not that of the initial pid
+	// namespace, so that there were processes that it did not show. Recordings
+	// from before it was noted say that it is not.
+	Nested bool
 	// Scrubbed says that addresses and texts were replaced.
 	Scrubbed bool
 	// Time is when the recording was made, to the second.
@@ -51,17 +56,18 @@ func (h *Header) fields() []field {
 			}
 			h.ByteOrder = s
 			return nil
-		}},
+		}, false},
 		unsigned("clock_ticks", &h.ClockTicks, 32),
 		unsigned("page_size", &h.PageSize, 32),
 		unsigned("hidepid", &h.HideMode, 8),
 		unsigned("hidepid_gid", &h.HideGID, 32),
 		boolean("hidepid_exempt", &h.HideExempt),
+		optional(boolean("nested", &h.Nested)),
 		boolean("scrubbed", &h.Scrubbed),
 		{"time", func() string { return h.Time.UTC().Format(time.RFC3339) }, func(s string) (err error) {
 			h.Time, err = time.Parse(time.RFC3339, s)
 			return err
-		}},
+		}, false},
 	}
 }
 
@@ -69,6 +75,13 @@ type field struct {
 	name  string
 	text  func() string
 	parse func(string) error
+	// optional says that older recordings lack it.
+	optional bool
+}
+
+func optional(f field) field {
+	f.optional = true
+	return f
 }
 
 func unsigned[T uint8 | uint32 | uint64](name string, v *T, bits int) field {
@@ -76,14 +89,14 @@ func unsigned[T uint8 | uint32 | uint64](name string, v *T, bits int) field {
 		n, err := strconv.ParseUint(s, 10, bits)
 		*v = T(n)
 		return err
-	}}
+	}, false}
 }
 
 func boolean(name string, v *bool) field {
 	return field{name, func() string { return strconv.FormatBool(*v) }, func(s string) (err error) {
 		*v, err = strconv.ParseBool(s)
 		return err
-	}}
+	}, false}
 }
 
 func (h *Header) marshal() []byte {
@@ -130,6 +143,7 @@ func parseHeader(b []byte) (Header, error) {
 		}
 		delete(fields, f.name)
 	}
+	maps.DeleteFunc(fields, func(_ string, f field) bool { return f.optional })
 	if !ended || len(fields) > 0 || h.ClockTicks == 0 || h.PageSize == 0 {
 		return h, l.fail(errors.New("cut short"))
 	}

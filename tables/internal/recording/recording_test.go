@@ -17,7 +17,7 @@ import (
 
 var header = Header{
 	ByteOrder: hostByteOrder(), ClockTicks: 100, PageSize: 4096,
-	HideMode: 2, HideGID: 65534, HideExempt: true, Scrubbed: true,
+	HideMode: 2, HideGID: 65534, HideExempt: true, Nested: true, Scrubbed: true,
 	Time: time.Date(2026, 11, 22, 15, 0, 0, 0, time.UTC),
 }
 
@@ -222,6 +222,21 @@ func TestDamagedTexts(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
+	}
+}
+
+// TestOlderHeader opens a recording from before its pid namespace was noted.
+func TestOlderHeader(t *testing.T) {
+	root := write(t)
+	change(t, filepath.Join(root, formatFile), [2]string{"nested true\n", ""})
+	r, err := Open(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := header
+	want.Nested = false
+	if r.Header() != want {
+		t.Errorf("header is %+v, want %+v", r.Header(), want)
 	}
 }
 
