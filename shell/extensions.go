@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"sockql/internal/sqltext"
 	"sockql/shell/internal/render"
 	"sockql/tables"
 )
@@ -132,18 +133,24 @@ func (s *shell) disconnect(context.Context, []string) error {
 }
 
 // printRemote prints what the manager answers to which .connect has connected.
+// It is asked for one statement at a time, since osquery takes no more.
 func (s *shell) printRemote(ctx context.Context, printer *render.Printer, sql string) error {
-	names, rows, err := s.config.Connect(ctx, s.connected, sql)
-	if err != nil {
-		return err
-	}
-	printer.Columns(names)
-	for _, row := range rows {
-		if err := printer.Row(row); err != nil {
+	for _, statement := range sqltext.Statements(sql) {
+		names, rows, err := s.config.Connect(ctx, s.connected, statement)
+		if err != nil {
+			return err
+		}
+		printer.Columns(names)
+		for _, row := range rows {
+			if err := printer.Row(row); err != nil {
+				return err
+			}
+		}
+		if err := printer.End(); err != nil {
 			return err
 		}
 	}
-	return printer.End()
+	return nil
 }
 
 // A Connector runs statements by way of an extension manager's socket.

@@ -64,6 +64,30 @@ func Tokenize(sql string) []Token {
 	return tokens
 }
 
+// Statements splits SQL at its semicolons, and leaves out what holds nothing but
+// spaces and comments. The body of a trigger is not kept together.
+func Statements(sql string) []string {
+	var statements []string
+	begin, empty := 0, true
+	end := func(at int) {
+		if !empty {
+			statements = append(statements, strings.TrimSpace(sql[begin:at]))
+		}
+		empty = true
+	}
+	for _, k := range Tokenize(sql) {
+		switch {
+		case k.Text == ";" && k.End == k.Start+1:
+			end(k.Start)
+			begin = k.End
+		case !k.Open || k.Text != "":
+			empty = false
+		}
+	}
+	end(len(sql))
+	return statements
+}
+
 // IsWordByte reports whether a byte may stand in a name or a number that needs no
 // quotes.
 func IsWordByte(c byte) bool {

@@ -32,6 +32,22 @@ func TestTokenize(t *testing.T) {
 	}
 }
 
+func TestStatements(t *testing.T) {
+	for sql, want := range map[string][]string{
+		"":                             nil,
+		" ;; -- nothing\n; /* ; */":    nil,
+		"select 1":                     {"select 1"},
+		"select ';'; select \"a;b\" ;": {"select ';'", "select \"a;b\""},
+		"a -- x;y\n; b":                {"a -- x;y", "b"},
+		"select 'open; b":              {"select 'open; b"},
+		"select 1; -- the end":         {"select 1"},
+	} {
+		if got := Statements(sql); !slices.Equal(got, want) {
+			t.Errorf("%q gives %q, want %q", sql, got, want)
+		}
+	}
+}
+
 func FuzzTokenize(f *testing.F) {
 	for _, s := range []string{"select a.b from t as x, u -- c", "'it''s' \"q\" `b` /* c", "select 'open", "a;b", "\xff"} {
 		f.Add(s)
