@@ -27,10 +27,6 @@ type Extensions interface {
 	Close() error
 }
 
-// maxSocket is the length of a socket's path to which extensions can append
-// what makes their own (extension/internal/wire).
-const maxSocket = 97
-
 // extensions returns what flags say about extensions, and whether any are to be
 // served at all.
 func (f *flags) extensions() (c host.Config, wanted bool) {
@@ -62,7 +58,7 @@ func (f *flags) extensions() (c host.Config, wanted bool) {
 	wanted = c.Socket != "" || c.Autoload != "" || len(c.Extensions) > 0 || len(c.Require) > 0
 	if c.Socket == "" && !f.inMemory() {
 		// A worker that is killed leaves it, and the next one takes its place.
-		if path := filepath.Join(filepath.Dir(f.databasePath), "sockql.em"); len(path) <= maxSocket {
+		if path := filepath.Join(filepath.Dir(f.databasePath), "sockql.em"); len(path) <= host.MaxSocket {
 			c.Socket = path
 		}
 	}

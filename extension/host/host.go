@@ -47,11 +47,15 @@ type Column struct{ Name, Type string }
 // An Option is a flag of the host, of which extensions may ask.
 type Option struct{ Name, Value, Default, Type string }
 
+// MaxSocket is the length of a socket's path, in bytes, to which extensions can
+// append what makes their own.
+const MaxSocket = wire.MaxPath
+
 // A Config says which extensions a [Host] loads. The zero value loads none and
 // serves those that come by themselves.
 type Config struct {
-	// Socket is where to serve, osquery's --extensions_socket: at most 97
-	// bytes. Empty means a socket in a new directory below os.TempDir.
+	// Socket is where to serve, osquery's --extensions_socket: at most
+	// MaxSocket bytes. Empty means a socket in a new directory below os.TempDir.
 	Socket string
 	// Extensions are files to start, osquery's --extension. Their names need
 	// not end in ".ext".
