@@ -356,3 +356,21 @@ func TestKernelBPFLone(t *testing.T) {
 		t.Errorf("threads were left in other namespaces: %v", threads)
 	}
 }
+
+// TestKernelHelpers has every source show another process's connection to
+// sock_diag, be its port our number, and none of our own.
+func TestKernelHelpers(t *testing.T) {
+	ns := kerneltest.NewNamespace(t)
+	sock := ns.Netlink(t, unix.NETLINK_SOCK_DIAG)
+	holder := kerneltest.Hold(t, ns, sock) // we hold it, too
+	for _, source := range []Source{Procfs, Netlink, BPF} {
+		t.Run(string(source), func(t *testing.T) {
+			h := newHost(t, "/proc", source)
+			for _, table := range []tables.Table{must(t)(h.ProcessOpenSockets()), must(t)(h.SocketStates())} {
+				got, _ := ask(t, table, "pid socket", in(table, ns), where(table, "family", tables.OpEq, 16), where(table, "protocol", tables.OpEq, 4))
+				got = slices.DeleteFunc(got, func(r string) bool { return strings.HasPrefix(r, "-1|") }) // the kernel's
+				wantRows(t, got, []string{fmt.Sprintf("%d|%d", holder.PID, sock.Inode())})
+			}
+		})
+	}
+}

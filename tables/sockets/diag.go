@@ -71,9 +71,7 @@ func (c *collector) dump(ctx context.Context, sp *space, requests []socket.Reque
 	c.used.diag = true
 	for i := range requests {
 		done, err := conn.Dump(ctx, &requests[i], c.warn, func(s *socket.Socket) bool {
-			if !isOurs(s) {
-				visit(s)
-			}
+			visit(s)
 			return true
 		})
 		if ctx.Err() != nil {
@@ -127,12 +125,21 @@ func (c *collector) noteUnread(sp *space, err error) {
 	}
 }
 
-// isOurs reports whether a socket is the one that the dump is asked through.
-// It will be closed before descriptors are read and tells the user nothing. The
-// kernel gives the first netlink socket of a process the process's number as
-// port (netlink_autobind of net/netlink/af_netlink.c).
-func isOurs(s *socket.Socket) bool {
-	return s.Kind == socket.Netlink && s.Protocol == unix.NETLINK_SOCK_DIAG && s.NetlinkPort == uint32(os.Getpid())
+// leaveHelpers has a question leave out the descriptors that this process asks
+// sock_diag through, in this scan or in another one. They come and go while a
+// user looks, and tell nothing; the socket of a dump's own connection is left
+// out by [sockdiag.Conn.Dump].
+func (h *Host) leaveHelpers(a *question) {
+	if !h.proc.IsHost() {
+		return // its numbers are of other processes
+	}
+	match, self := a.match, int32(os.Getpid())
+	a.match = func(r *row) bool {
+		if r.Kind == socket.Netlink && r.Protocol == unix.NETLINK_SOCK_DIAG && r.holder.PID == self {
+			return false
+		}
+		return match(r)
+	}
 }
 
 // connect returns a connection to the kernel of a namespace.

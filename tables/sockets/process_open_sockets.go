@@ -81,6 +81,7 @@ func listener(r *row) tables.Value { return tables.Bool(isListener(r.Socket)) }
 func (h *Host) rows(l *layout, restrict func(*question)) func(context.Context, *tables.Query, func(*row) bool) error {
 	return func(ctx context.Context, q *tables.Query, yield func(*row) bool) error {
 		a := l.ask(q)
+		h.leaveHelpers(&a)
 		if restrict != nil {
 			restrict(&a)
 		}
