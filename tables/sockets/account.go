@@ -55,5 +55,6 @@ func (l *layout) pushed(q *tables.Query, a *question, filters bool) []string {
 	add(l.remoteAddr, inet && a.request.RemoteAddrs != nil)
 	add(l.remotePortAt, inet)
 	add(l.netnsAt, a.request.Namespaces != nil)
+	add(l.interfaceAt, a.request.Bound && (narrowed || inet))
 	return names
 }

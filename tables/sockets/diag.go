@@ -172,7 +172,7 @@ func requests(wanted socket.Kind, covers map[socket.Kind]cover) []socket.Request
 		list = append(list, socket.Request{
 			Kinds: k.kind, States: c.states, Fields: c.fields,
 			LocalPorts: c.localPorts, RemotePorts: c.remotePorts,
-			LocalAddrs: c.localAddrs, RemoteAddrs: c.remoteAddrs,
+			LocalAddrs: c.localAddrs, RemoteAddrs: c.remoteAddrs, Bound: c.bound,
 		})
 	}
 	return list

@@ -35,6 +35,7 @@ type cover struct {
 	fields                  socket.Fields
 	localPorts, remotePorts socket.Ports
 	localAddrs, remoteAddrs []netip.Addr
+	bound                   bool // of inet sockets
 }
 
 // all is the cover of a list that was read without any restriction.
@@ -49,6 +50,7 @@ func coverOf(a *question, at int) cover {
 	if kindInfos[at].kind&socket.Inet != 0 {
 		c.localPorts, c.remotePorts = a.request.LocalPorts, a.request.RemotePorts
 		c.localAddrs, c.remoteAddrs = a.request.LocalAddrs, a.request.RemoteAddrs
+		c.bound = a.request.Bound
 	}
 	return c
 }
@@ -56,7 +58,7 @@ func coverOf(a *question, at int) cover {
 // has reports whether a list of this cover answers a question of the other: it
 // was not restricted, or in the same way.
 func (c cover) has(d cover) bool {
-	return c.states&d.states == d.states && c.fields&d.fields == d.fields &&
+	return c.states&d.states == d.states && c.fields&d.fields == d.fields && (!c.bound || d.bound) &&
 		samePorts(c.localPorts, d.localPorts) && samePorts(c.remotePorts, d.remotePorts) &&
 		(c.localAddrs == nil || d.localAddrs != nil && slices.Equal(c.localAddrs, d.localAddrs)) &&
 		(c.remoteAddrs == nil || d.remoteAddrs != nil && slices.Equal(c.remoteAddrs, d.remoteAddrs))

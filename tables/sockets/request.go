@@ -27,7 +27,7 @@ type layout struct {
 	pid, tid, fd, reason                             int
 	familyAt, protocolAt, typeAt, stateAt, codeAt    int
 	localAddr, remoteAddr, localPortAt, remotePortAt int
-	netnsAt                                          int
+	netnsAt, interfaceAt                             int
 }
 
 // newLayout finds the columns that restrict a request by their names.
@@ -46,7 +46,7 @@ func newLayout(columns []column, names map[string]string) layout {
 		stateAt: at("state"), codeAt: at("state_code"),
 		localAddr: at("local_address"), remoteAddr: at("remote_address"),
 		localPortAt: at("local_port"), remotePortAt: at("remote_port"),
-		netnsAt: at("net_namespace"),
+		netnsAt: at("net_namespace"), interfaceAt: at("interface"),
 	}
 }
 
@@ -150,6 +150,10 @@ func (l *layout) filter(q *tables.Query) func(*row) bool {
 		set := q.Set(i)
 		switch values, listed := set.Values(); {
 		case set.Unrestricted() || i == l.pid || i == l.tid || i == l.fd || i == l.reason:
+		case i == l.interfaceAt: // its name is told later
+			if !set.HasString("") {
+				tests = append(tests, func(r *row) bool { return r.Interface != 0 })
+			}
 		case c.Type == tables.Text:
 			if i == l.netnsAt {
 				tests = append(tests, func(r *row) bool { v := c.Get(r); return !v.IsNull() && set.HasUint(r.Netns) })
@@ -184,6 +188,9 @@ func (l *layout) filter(q *tables.Query) func(*row) bool {
 		return true
 	}
 }
+
+// bindable are the kinds that can be bound to an interface.
+const bindable = socket.Inet | socket.Packet | socket.XDP
 
 // addressValue returns a listed text in the form in which an accessor gives an
 // address.
@@ -224,6 +231,10 @@ func (l *layout) restrictKinds(set func(int) tables.Set, a *question) {
 			}
 		}
 		a.request.Kinds |= k.kind
+	}
+	if !set(l.interfaceAt).HasString("") {
+		a.request.Bound = true
+		a.request.Kinds &= bindable
 	}
 	// Sockets of other families have no ports and addresses: 0, empty or NULL.
 	if !set(l.localPortAt).HasInt(0) || !set(l.remotePortAt).HasInt(0) ||

@@ -136,7 +136,7 @@ func socketStatesColumns() []column {
 		field("drops", tables.BigInt, 0, socket.FieldDrops,
 			"Messages that were thrown away because the receive queue was full.",
 			func(r *row) tables.Value { return tables.Int(r.Drops) }),
-		field("interface", tables.Text, 0, socket.FieldInterface,
+		field("interface", tables.Text, tables.Pushdown, socket.FieldInterface,
 			"Network interface that the socket is bound to (SO_BINDTODEVICE), by its name or, where the namespace cannot be asked, its index; empty if it is bound to none.",
 			interfaceCell),
 		field("mark", tables.BigInt, 0, socket.FieldMark,

@@ -79,6 +79,7 @@ type filesQuestion struct {
 	LocalTo    uint16
 	RemoteFrom uint16
 	RemoteTo   uint16
+	Bound      uint32
 }
 
 // Names of all BPF objects in the ELF.

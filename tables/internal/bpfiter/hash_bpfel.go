@@ -38,6 +38,7 @@ type hashQuestion struct {
 	LocalTo    uint16
 	RemoteFrom uint16
 	RemoteTo   uint16
+	Bound      uint32
 }
 
 // Names of all BPF objects in the ELF.

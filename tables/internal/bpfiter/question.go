@@ -51,6 +51,7 @@ func addrKey(list4 uint64, a netip.Addr) (k key) {
 type question struct {
 	want, kinds, states, lists               uint32
 	localFrom, localTo, remoteFrom, remoteTo uint16
+	bound                                    bool
 	keys                                     []key
 }
 
@@ -59,7 +60,7 @@ type question struct {
 func ask(req *socket.Request, byTask bool) *question {
 	q := &question{
 		want: uint32(wanted(req)), kinds: uint32(req.Kinds), states: states(req.States),
-		localTo: math.MaxUint16, remoteTo: math.MaxUint16,
+		localTo: math.MaxUint16, remoteTo: math.MaxUint16, bound: req.Bound,
 	}
 	if req.PIDs != nil && !byTask {
 		list(q, listPID, req.PIDs, func(pid int32) key { return numberKey(listPID, uint64(pid)) })
@@ -147,12 +148,16 @@ func (l limit) bytes() []byte {
 
 // bytes returns struct question.
 func (q *question) bytes() []byte {
-	b := make([]byte, 0, 24)
+	b := make([]byte, 0, 28)
 	for _, n := range []uint32{q.want, q.kinds, q.states, q.lists} {
 		b = binary.NativeEndian.AppendUint32(b, n)
 	}
 	for _, n := range []uint16{q.localFrom, q.localTo, q.remoteFrom, q.remoteTo} {
 		b = binary.NativeEndian.AppendUint16(b, n)
 	}
-	return b
+	bound := uint32(0)
+	if q.bound {
+		bound = 1
+	}
+	return binary.NativeEndian.AppendUint32(b, bound)
 }

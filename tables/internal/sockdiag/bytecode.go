@@ -10,7 +10,8 @@ import (
 )
 
 // The operations of INET_DIAG_REQ_BYTECODE that are used
-// (include/uapi/linux/inet_diag.h). All of them are as old as sock_diag.
+// (include/uapi/linux/inet_diag.h). DEV_COND came with Linux 4.6; all others
+// are as old as sock_diag.
 //
 // An operation is a code, the offset to go on at if it holds, and the offset
 // to go on at if not, followed by its operand. The kernel accepts a socket if
@@ -26,6 +27,7 @@ const (
 	opRemoteTo    = 5 // D_LE
 	opLocalMatch  = 7 // S_COND
 	opRemoteMatch = 8 // D_COND
+	opInterface   = 9 // DEV_COND
 
 	opSize = 4
 )
@@ -36,7 +38,8 @@ const (
 const maxAlternatives = 64
 
 // An op tests one thing. Its port is that of the comparing codes, its address
-// that of the matching ones.
+// that of the matching ones. An opInterface holds for a socket that is bound to
+// an interface.
 type op struct {
 	code uint8
 	port uint16
@@ -47,6 +50,8 @@ func (o op) size() int {
 	switch {
 	case o.code == opJump:
 		return opSize
+	case o.code == opInterface:
+		return 3 * opSize
 	case !o.addr.IsValid():
 		return 2 * opSize
 	case o.addr.Is4():
@@ -58,6 +63,14 @@ func (o op) size() int {
 // append appends the operation, which sits so many bytes before the place to
 // go on at if it does not hold.
 func (o op) append(b []byte, otherwise int) []byte {
+	if o.code == opInterface {
+		// Index 0 is that of a socket that is bound to none: for it, a jump
+		// follows, which the others leave out.
+		b = append(b, o.code, 2*opSize)
+		b = binary.NativeEndian.AppendUint16(b, 3*opSize)
+		b = binary.NativeEndian.AppendUint32(b, 0)
+		return op{code: opJump}.append(b, otherwise-2*opSize)
+	}
 	b = append(b, o.code, uint8(o.size()))
 	b = binary.NativeEndian.AppendUint16(b, uint16(otherwise))
 	switch {
@@ -93,8 +106,8 @@ func (t term) size() int {
 	return n + max(len(t)-1, 0)*opSize
 }
 
-// compile returns a program that accepts every inet socket with a wanted port
-// and address, or nil if there is nothing to reject. It may accept others.
+// compile returns a program that accepts every inet socket with a wanted port,
+// address and interface, or nil if there is nothing to reject. It may accept others.
 func compile(req *socket.Request) []byte {
 	var terms []term
 	if t := portTerm(req.LocalPorts, opLocalFrom, opLocalTo); t != nil {
@@ -108,6 +121,9 @@ func compile(req *socket.Request) []byte {
 	}
 	if t := addressTerm(req.RemoteAddrs, opRemoteMatch); t != nil {
 		terms = append(terms, t)
+	}
+	if req.Bound {
+		terms = append(terms, term{{{code: opInterface}}})
 	}
 	return assemble(terms)
 }

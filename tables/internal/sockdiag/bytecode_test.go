@@ -40,6 +40,8 @@ func audit(program []byte) error {
 				return fmt.Errorf("at %d: family %d, prefix %d", at, program[at+4], program[at+5])
 			}
 			least += size
+		case opInterface:
+			least += 4
 		default:
 			return fmt.Errorf("at %d: code %d", at, program[at])
 		}
@@ -78,6 +80,8 @@ func accepts(program []byte, s *socket.Socket) bool {
 			}
 			want, _ := netip.AddrFromSlice(program[at+12 : at+int(program[at+1])])
 			yes = have == want || have.Is4In6() && want.Is4() && have.Unmap() == want
+		case opInterface:
+			yes = s.Interface == binary.NativeEndian.Uint32(program[at+4:])
 		}
 		if yes {
 			at += int(program[at+1])
@@ -91,7 +95,7 @@ func accepts(program []byte, s *socket.Socket) bool {
 func wants(req *socket.Request, s *socket.Socket) bool {
 	has := func(list []netip.Addr, a netip.Addr) bool { return list == nil || slices.Contains(list, a) }
 	return req.LocalPorts.Has(s.LocalPort) && req.RemotePorts.Has(s.RemotePort) &&
-		has(req.LocalAddrs, s.Local) && has(req.RemoteAddrs, s.Remote)
+		has(req.LocalAddrs, s.Local) && has(req.RemoteAddrs, s.Remote) && (!req.Bound || s.Interface != 0)
 }
 
 var (
@@ -130,6 +134,7 @@ func randomRequest(r *rand.Rand) socket.Request {
 	return socket.Request{
 		LocalPorts: randomPorts(r), RemotePorts: randomPorts(r),
 		LocalAddrs: someOf(r, someAddrs), RemoteAddrs: someOf(r, someAddrs),
+		Bound: r.IntN(2) == 0,
 	}
 }
 
@@ -146,6 +151,7 @@ func TestCompile(t *testing.T) {
 			s := socket.Socket{
 				LocalPort: somePorts[r.IntN(len(somePorts))], RemotePort: somePorts[r.IntN(len(somePorts))],
 				Local: someAddrs[r.IntN(len(someAddrs))], Remote: someAddrs[r.IntN(len(someAddrs))],
+				Interface: uint32(r.IntN(3)),
 			}
 			got, want := accepts(program, &s), wants(&req, &s)
 			if want && !got {

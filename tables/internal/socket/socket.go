@@ -251,6 +251,9 @@ type Request struct {
 	// LocalAddrs and RemoteAddrs list the wanted addresses of inet sockets;
 	// nil means any.
 	LocalAddrs, RemoteAddrs []netip.Addr
+	// Bound says that of inet sockets only those are wanted that are bound to an
+	// interface (SO_BINDTODEVICE).
+	Bound bool
 	// Namespaces are inodes in nsfs, ascending; nil means all.
 	Namespaces []uint64
 	// Fields are the optional fields that the query reads or filters by.

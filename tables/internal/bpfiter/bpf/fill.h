@@ -206,6 +206,8 @@ INLINE bool fill_inet(struct record *r, struct sock_common *skc, u16 local_port,
 	    !listed(LIST_REMOTE_PORT, r->remote_port))
 		return 0;
 	r->interface = get(skc, skc_bound_dev_if);
+	if (config.bound && !r->interface)
+		return 0;
 	r->known |= wanted() & FIELD_INTERFACE;
 	if (!(wanted() & FIELD_ADDRESSES))
 		return 1;

@@ -75,6 +75,7 @@ struct question {
 	u32 states; /* bits 1 << state */
 	u32 lists;  /* bits 1 << enum list: only its members are wanted */
 	u16 local_from, local_to, remote_from, remote_to; /* host byte order */
+	u32 bound; /* whether only sockets bound to an interface are wanted */
 };
 
 /*
