@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -190,7 +191,8 @@ func (m *osqueryd) list() osquery.InternalExtensionList {
 	return list
 }
 
-func (m *osqueryd) listens(uuid osquery.ExtensionRouteUUID) bool {
+// hasSocket reports whether the file of an extension's socket is there.
+func (m *osqueryd) hasSocket(uuid osquery.ExtensionRouteUUID) bool {
 	_, err := os.Stat(wire.ExtensionPath(m.path, int64(uuid)))
 	return err == nil
 }
@@ -198,13 +200,16 @@ func (m *osqueryd) listens(uuid osquery.ExtensionRouteUUID) bool {
 // generate asks an extension for the rows of a table, as soon as it listens.
 func (m *osqueryd) generate(uuid osquery.ExtensionRouteUUID, table string) (*osquery.ExtensionResponse, error) {
 	m.t.Helper()
+	path := wire.ExtensionPath(m.path, int64(uuid))
 	for range 1000 {
-		if m.listens(uuid) {
+		// The file is there a moment before anybody listens.
+		if c, err := net.Dial("unix", path); err == nil {
+			c.Close()
 			break
 		}
 		time.Sleep(5 * time.Millisecond)
 	}
-	return wire.Call(m.t.Context(), wire.ExtensionPath(m.path, int64(uuid)), func(ctx context.Context, c *osquery.ExtensionManagerClient) (*osquery.ExtensionResponse, error) {
+	return wire.Call(m.t.Context(), path, func(ctx context.Context, c *osquery.ExtensionManagerClient) (*osquery.ExtensionResponse, error) {
 		return c.Call(ctx, "table", table, osquery.ExtensionPluginRequest{"action": "generate", "context": ""})
 	})
 }
@@ -576,7 +581,7 @@ func TestRunEndsWhileRegistering(t *testing.T) {
 		t.Error(err)
 	}
 	close(ended)
-	if m.listens(m.await()) {
+	if m.hasSocket(m.await()) {
 		t.Error("a socket is left behind")
 	}
 }
