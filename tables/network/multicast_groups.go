@@ -53,20 +53,9 @@ func MulticastGroups(c Config) (tables.Table, error) {
 		},
 		Columns: columns,
 		Rows: func(ctx context.Context, q *tables.Query, yield func(*groupRow) bool) error {
-			return c.locations(ctx, q, len(columns)-1, func(l *location) (bool, error) {
-				var groups []procfs.Group
-				err := l.readAll(procfs.GroupFiles[:], func(name string, b []byte) error {
-					list, err := procfs.ParseGroups(name, b)
-					groups = append(groups, list...)
-					return err
-				})
-				for _, g := range groups {
-					if !yield(&groupRow{l, g}) {
-						return false, nil
-					}
-				}
-				return true, err
-			})
+			return fileRows(ctx, c, q, len(columns)-1, procfs.GroupFiles[:], procfs.ParseGroups, func(l *location, _ string, g procfs.Group) groupRow {
+				return groupRow{l, g}
+			}, yield)
 		},
 	})
 }

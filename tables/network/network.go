@@ -160,10 +160,6 @@ func (c Config) find(inode uint64) (*location, error) {
 	if !c.Proc.IsMounted() {
 		return nil, nil
 	}
-	// A mount that this process has needs no leave to look at another one.
-	if self, err := c.Proc.Self(); err == nil {
-		pids = slices.Insert(pids, 0, self)
-	}
 	var errs []error
 	for _, m := range netns.Find(c.Proc.Root(), pids, nil) {
 		if m.Inode != inode {
@@ -275,6 +271,29 @@ func (l *location) readAll(names []string, parse func(name string, content []byt
 		return l.notRecorded("net/" + names[0])
 	}
 	return errors.Join(errs...)
+}
+
+// fileRows yields a row for each entry of several files of the namespaces that a
+// query asks for; see locations and readAll. Parse may return entries with its
+// error.
+func fileRows[E, R any](ctx context.Context, c Config, q *tables.Query, column int, files []string,
+	parse func(name string, content []byte) ([]E, error), row func(l *location, name string, e E) R, yield func(*R) bool) error {
+	return c.locations(ctx, q, column, func(l *location) (bool, error) {
+		var rows []R
+		err := l.readAll(files, func(name string, b []byte) error {
+			list, err := parse(name, b)
+			for _, e := range list {
+				rows = append(rows, row(l, name, e))
+			}
+			return err
+		})
+		for i := range rows {
+			if !yield(&rows[i]) {
+				return false, nil
+			}
+		}
+		return true, err
+	})
 }
 
 // names returns the names of interfaces by index.

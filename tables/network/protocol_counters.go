@@ -36,22 +36,9 @@ func ProtocolCounters(c Config) (tables.Table, error) {
 		},
 		Columns: columns,
 		Rows: func(ctx context.Context, q *tables.Query, yield func(*counterRow) bool) error {
-			return c.locations(ctx, q, len(columns)-1, func(l *location) (bool, error) {
-				var rows []counterRow
-				err := l.readAll(procfs.CounterFiles[:], func(name string, b []byte) error {
-					list, err := procfs.ParseCounters(name, b)
-					for _, counter := range list {
-						rows = append(rows, counterRow{l, counter, name})
-					}
-					return err
-				})
-				for i := range rows {
-					if !yield(&rows[i]) {
-						return false, nil
-					}
-				}
-				return true, err
-			})
+			return fileRows(ctx, c, q, len(columns)-1, procfs.CounterFiles[:], procfs.ParseCounters, func(l *location, name string, counter procfs.Counter) counterRow {
+				return counterRow{l, counter, name}
+			}, yield)
 		},
 	})
 }
