@@ -158,48 +158,27 @@ func (v *view) list(ctx context.Context, path string, yield func(fs.DirEntry) bo
 	}
 }
 
-// A file is an open file. It is not an [os.File], which would wait for more
-// where a file of procfs has no more to tell now.
-type file struct{ fd int }
-
-func (f file) Read(b []byte) (int, error) {
-	for {
-		n, err := unix.Read(f.fd, b)
-		switch {
-		case err == unix.EINTR:
-			continue
-		case err != nil:
-			return 0, err
-		case n == 0 && len(b) > 0:
-			return 0, io.EOF
-		}
-		return n, nil
-	}
-}
-
-func (f file) Close() error { return unix.Close(f.fd) }
-
 // errNotRegular says that a path leads to something else than a regular file.
 var errNotRegular = errors.New("not a regular file")
 
 // openRegular opens a regular file for reading. It fails with [errNotRegular]
 // for any other, which is not opened: a pipe would keep the caller waiting, and
 // a device may act on it.
-func (v *view) openRegular(path string) (file, unix.Stat_t, error) {
+func (v *view) openRegular(path string) (procfs.File, unix.Stat_t, error) {
 	var st unix.Stat_t
 	var seen status
 	if err := v.stat(path, &seen); err != nil || !seen.regular() {
-		return file{-1}, st, errNotRegular
+		return procfs.NewFile(-1), st, errNotRegular
 	}
 	fd, err := v.open(path, unix.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY)
 	if err != nil {
-		return file{-1}, st, err
+		return procfs.NewFile(-1), st, err
 	}
 	if err := unix.Fstat(fd, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFREG {
 		unix.Close(fd)
-		return file{-1}, st, errNotRegular
+		return procfs.NewFile(-1), st, errNotRegular
 	}
-	return file{fd}, st, nil
+	return procfs.NewFile(fd), st, nil
 }
 
 // absent reports whether an error says that a path leads to no file, which a

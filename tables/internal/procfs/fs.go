@@ -221,11 +221,15 @@ func processPath(pid int32, name string) (string, error) {
 	return path, nil
 }
 
-// A file is an open file. It is not an [os.File], whose registration with the
-// runtime's poller costs a system call that procfs never profits from.
-type file struct{ fd int }
+// A File is an open file. It is not an [os.File], whose registration with the
+// runtime's poller costs a system call that procfs never profits from, and which
+// would wait for more where a file has no more to tell now.
+type File struct{ fd int }
 
-func (p *FS) open(path string, flags int) (file, error) {
+// NewFile returns the open file of a descriptor, which it closes.
+func NewFile(fd int) File { return File{fd} }
+
+func (p *FS) open(path string, flags int) (File, error) {
 	err := p.announce(path)
 	if err == nil {
 		var fd int
@@ -233,13 +237,14 @@ func (p *FS) open(path string, flags int) (file, error) {
 			return unix.Openat(p.dir, path, unix.O_RDONLY|unix.O_CLOEXEC|flags, 0)
 		})
 		if err == nil {
-			return file{fd}, nil
+			return File{fd}, nil
 		}
 	}
-	return file{-1}, &Error{Op: "open", Path: path, Err: err}
+	return File{-1}, &Error{Op: "open", Path: path, Err: err}
 }
 
-func (f file) Read(b []byte) (int, error) {
+// Read reads on; it is not safe for concurrent use.
+func (f File) Read(b []byte) (int, error) {
 	n, err := ignoringEINTR(func() (int, error) { return unix.Read(f.fd, b) })
 	switch {
 	case err != nil:
@@ -250,7 +255,8 @@ func (f file) Read(b []byte) (int, error) {
 	return n, nil
 }
 
-func (f file) Close() error { return unix.Close(f.fd) }
+// Close closes the descriptor.
+func (f File) Close() error { return unix.Close(f.fd) }
 
 func (p *FS) buffer() *[]byte     { return p.buffers.Get().(*[]byte) }
 func (p *FS) release(buf *[]byte) { p.buffers.Put(buf) }
